@@ -1,0 +1,37 @@
+"""nncore: a small, fast neural-network core for Python on the CPU.
+
+>>> import nncore as nn
+>>> model = nn.Sequential([nn.Input((4,)), nn.Dense(16, "tanh"), nn.Dense(3, "softmax")], seed=0)
+>>> model.compile("adam", "cross_entropy", metrics=["accuracy"])
+"""
+
+from nncore import callbacks, datasets, initializers, losses, metrics, optimizers, schedules
+from nncore.failures import NonFiniteError
+from nncore.files import load
+from nncore.history import History
+from nncore.layers import (
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    Layer,
+    Multiply,
+    Reshape,
+)
+from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
+from nncore.model import Model, Sequential
+from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Dense",
+    "Dropout", "Embedding", "Flatten", "History", "Input", "Layer", "Model", "Multiply",
+    "NonFiniteError", "RMSprop", "Reshape", "Sequential", "callbacks", "datasets", "get_include",
+    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
+    "set_num_threads", "show_config",
+]  # fmt: skip

@@ -1,0 +1,142 @@
+"""The fully connected layer: y = x W^T + b, the tutorial's W h + b for a batch of rows h.
+
+B rows, I inputs, O units. x (B,I), weight (O,I), bias (O,), y (B,O).
+
+Members share the units in the forward pass and for dW, and the inputs for dx; where there are few
+they share the rows. Each element is one sum in a fixed order, so results do not depend on that.
+"""
+from nncore._kernels cimport blas
+from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.simd cimport f32, f64, gemm, gemm_dot, isize, real, sum_rows
+
+cdef enum:
+    UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
+    FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
+    FEW_ROWS = 48       # up to here the dot product form wins, if the dots are long enough
+    SHORT_DOT = 48
+
+
+cdef void dense_forward(real *y, const real *x, const real *weight, const real *bias, isize B,
+                        isize I, isize O, isize begin, isize end, bint by_rows, bint use_blas,
+                        void *scratch) noexcept nogil:
+    """y = x W^T + b for the rows or units begin..end."""
+    cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
+    cdef isize unit = 0 if by_rows else begin, units = O if by_rows else end - begin
+    cdef isize r, o
+    y += row * O + unit
+    x += row * I
+    weight += unit * I
+    if bias != NULL:
+        bias += unit
+    if use_blas:
+        if bias != NULL:
+            for r in range(rows):
+                for o in range(units):
+                    y[r * O + o] = bias[o]
+        blas.blas_gemm(y, O, x, I, False, weight, I, True, rows, units, I, bias != NULL)
+    elif B <= FEW_ROWS and I >= SHORT_DOT or B == 1:
+        gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
+    else:
+        gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, scratch)
+
+
+cdef void dense_backward_input(real *dx, const real *dy, const real *weight, isize B, isize I,
+                               isize O, isize begin, isize end, bint by_rows, bint use_blas,
+                               bint add, void *scratch) noexcept nogil:
+    """dx = dy W for the rows or inputs begin..end."""
+    cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
+    cdef isize column = 0 if by_rows else begin, columns = I if by_rows else end - begin
+    dx += row * I + column
+    dy += row * O
+    weight += column
+    if use_blas:
+        blas.blas_gemm(dx, I, dy, O, False, weight, I, False, rows, columns, O, add)
+    else:
+        gemm(dx, I, dy, O, 1, weight, I, 1, rows, columns, O, add, <real *> NULL, scratch)
+
+
+cdef void dense_backward_weight(real *dweight, const real *dy, const real *x, isize B, isize I,
+                                isize O, isize begin, isize end, bint by_units, bint use_blas,
+                                bint add, void *scratch) noexcept nogil:
+    """dW = dy^T x for the units or inputs begin..end, over the whole batch."""
+    cdef isize unit = begin if by_units else 0, units = end - begin if by_units else O
+    cdef isize column = 0 if by_units else begin, columns = I if by_units else end - begin
+    dweight += unit * I + column
+    dy += unit
+    x += column
+    if use_blas:
+        blas.blas_gemm(dweight, I, dy, O, True, x, I, False, units, columns, B, add)
+    else:
+        gemm(dweight, I, dy, 1, O, x, I, 1, units, columns, B, add, <real *> NULL, scratch)
+
+
+cdef class Dense(Op):
+    """y = x W^T + b over the last axis of x; axes between the batch and it count as rows."""
+    cdef Tensor x, y, weight, bias
+    cdef isize I, O, positions
+    cdef bint units_by_rows, inputs_by_rows
+
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1):
+        self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
+        self.x, self.weight, self.bias, self.y = x, weight, bias, y
+        self.O, self.I = weight.shape
+        self.positions = y.size // self.O
+        self.units_by_rows = self.O < FEW_COLUMNS
+        self.inputs_by_rows = self.I < FEW_COLUMNS
+        self.forward_by_rows = self.units_by_rows
+        self.backward_by_rows = False
+        self.work = 2.0 * self.I * self.O * self.positions
+        cdef isize B = rows * self.positions, elements
+        if self.is_double:
+            elements = max(f64.gemm_scratch(B, self.O, self.I),
+                           f64.gemm_scratch(B, self.I, self.O),
+                           f64.gemm_scratch(self.O, self.I, B))
+        else:
+            elements = max(f32.gemm_scratch(B, self.O, self.I),
+                           f32.gemm_scratch(B, self.I, self.O),
+                           f32.gemm_scratch(self.O, self.I, B))
+        self.scratch_size = elements * y.itemsize
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        cdef isize B = run.rows * self.positions, begin, end
+        cdef char *bias = self.bias.data if self.bias is not None else NULL
+        if self.units_by_rows:
+            share(B, self.positions, run, &begin, &end)
+        else:
+            share(self.O, UNIT, run, &begin, &end)
+        if self.is_double:
+            dense_forward(<double *> self.y.data, <const double *> self.x.data,
+                          <const double *> self.weight.data, <const double *> bias, B, self.I,
+                          self.O, begin, end, self.units_by_rows, self.uses_blas, run.scratch)
+        else:
+            dense_forward(<float *> self.y.data, <const float *> self.x.data,
+                          <const float *> self.weight.data, <const float *> bias, B, self.I,
+                          self.O, begin, end, self.units_by_rows, self.uses_blas, run.scratch)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            backward[double](self, run, NULL)
+        else:
+            backward[float](self, run, NULL)
+
+
+cdef void backward(Dense op, Run *run, real *_) noexcept nogil:
+    """dx, dW and db of y = x W^T + b; the columns of dW go to the members where units are few."""
+    cdef isize B = run.rows * op.positions, begin, end
+    cdef const real *dy = <const real *> op.y.grad
+    cdef bint by_units = op.O >= run.members * UNIT or op.O >= op.I
+    if op.x.grad != NULL:
+        if op.inputs_by_rows:
+            share(B, op.positions, run, &begin, &end)
+        else:
+            share(op.I, UNIT, run, &begin, &end)
+        dense_backward_input(<real *> op.x.grad, dy, <const real *> op.weight.data, B, op.I,
+                             op.O, begin, end, op.inputs_by_rows, op.uses_blas, adds(op, 0),
+                             run.scratch)
+    if op.weight.grad != NULL:
+        share(op.O if by_units else op.I, 1 if by_units else UNIT, run, &begin, &end)
+        dense_backward_weight(<real *> op.weight.grad, dy, <const real *> op.x.data, B, op.I,
+                              op.O, begin, end, by_units, op.uses_blas, adds(op, 1), run.scratch)
+    if op.bias is not None and op.bias.grad != NULL:
+        share(op.O, UNIT, run, &begin, &end)
+        sum_rows(<real *> op.bias.grad + begin, dy + begin, op.O, B, end - begin, adds(op, 2))

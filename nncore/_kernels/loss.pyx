@@ -1,0 +1,320 @@
+"""Losses: the mean over the batch, and its gradient with respect to the network's output.
+
+B rows of P positions (time steps; 1 without them) with C classes, or n numbers to a row.
+weight (B,) or (B,P) scales each row's or position's part; it may be absent.
+
+Classification losses work on logits x, the values before a closing softmax or sigmoid, because
+log(softmax(x)) and its gradient p - t are accurate there for every x. `prediction` receives p.
+"""
+from libc.math cimport fabs, floor
+from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.simd cimport f32, f64, isize, real
+
+cdef inline double weight_at(const real *weight, isize weights, isize position,
+                             isize P) noexcept nogil:
+    """The weight of position ``position`` of all rows': 1 where there are no weights."""
+    if weight == NULL:
+        return 1.0
+    return weight[position if weights > 1 else position // P]
+
+
+cdef class Loss(Op):
+    """What all losses share: x, the network's output; target; weight; and the rows' scale."""
+    cdef Tensor x, target, weight, prediction
+    cdef readonly isize positions, n
+
+    def __init__(self, Tensor x, Tensor target, Tensor weight, Tensor prediction=None, **options):
+        saved = [t for t in (target, weight, prediction) if t is not None]
+        self.connect((x,), (), saved)
+        self.x, self.target, self.weight, self.prediction = x, target, weight, prediction
+        self.n = x.shape[len(x.shape) - 1] if x.shape else 1
+        self.positions = x.size // max(1, self.n)
+        self.work = 10.0 * x.size
+        self.backward_reads_x = prediction is None
+        self.set_options(**options)
+
+    def set_options(self):
+        pass
+
+    cdef char *weights(self) noexcept nogil:
+        return self.weight.data if self.weight is not None else NULL
+
+
+cdef isize label_at(Loss op, const real *target, isize at) noexcept nogil:
+    """The class number, or -1: C is never indexed by what a user passed."""
+    cdef double label = target[at]
+    if not (0 <= label < op.n) or label != floor(label):
+        return -1
+    return <isize> label
+
+
+cdef class CrossEntropy(Loss):
+    """-sum_c t_c log softmax(x)_c, t: class labels or probabilities, smoothed by s:
+    t_c <- (1 - s) t_c + s / C (Szegedy et al. 2016)."""
+    cdef double smoothing
+    cdef bint labels
+    cdef Tensor log_sum
+
+    def set_options(self, double smoothing, Tensor log_sum):
+        self.smoothing, self.log_sum = smoothing, log_sum
+        self.labels = self.target.size != self.x.size or self.n == 1
+        self.saved = self.saved + (log_sum,)
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            cross_entropy_forward[double](self, run, NULL)
+        else:
+            cross_entropy_forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            cross_entropy_backward[double](self, run, NULL)
+        else:
+            cross_entropy_backward[float](self, run, NULL)
+
+
+cdef void cross_entropy_forward(CrossEntropy op, Run *run, real *_) noexcept nogil:
+    """loss = sum_c t_c (log_sum - x_c), log_sum = log sum_c exp(x_c), t summing to one."""
+    cdef isize begin, end, r, c, C = op.n, P = op.positions, label
+    cdef const real *x = <const real *> op.x.data
+    cdef const real *target = <const real *> op.target.data
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef real *log_sum = <real *> op.log_sum.data
+    cdef real *p = <real *> op.prediction.data
+    cdef double s = op.smoothing, loss = 0, part, t
+    share(run.rows, 1, run, &begin, &end)
+    begin *= P
+    end *= P
+    if real is float:
+        f32.softmax(p + begin * C, x + begin * C, log_sum + begin, end - begin, C)
+    else:
+        f64.softmax(p + begin * C, x + begin * C, log_sum + begin, end - begin, C)
+    for r in range(begin, end):
+        part = 0
+        if op.labels:
+            label = label_at(op, target, r)
+            if label < 0:
+                run.bad = op.number
+                continue
+            part = (1 - s) * (<double> log_sum[r] - x[r * C + label])
+        elif s < 1:
+            for c in range(C):
+                t = target[r * C + c]
+                if not t >= 0:
+                    run.bad = op.number
+                if t != 0:
+                    part += (1 - s) * t * (<double> log_sum[r] - x[r * C + c])
+        if s > 0:
+            for c in range(C):
+                part += s / C * (<double> log_sum[r] - x[r * C + c])
+        loss += weight_at(weight, weights, r, P) * part
+    run.loss += loss / (run.rows * P)
+
+
+cdef void cross_entropy_backward(CrossEntropy op, Run *run, real *_) noexcept nogil:
+    """dx = (softmax(x) sum_c t_c - t) weight / (B P)"""
+    cdef isize begin, end, r, c, C = op.n, P = op.positions, label
+    cdef const real *target = <const real *> op.target.data
+    cdef const real *p = <const real *> op.prediction.data
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef real *dx = <real *> op.x.grad
+    cdef bint add = adds(op, 0)
+    cdef double s = op.smoothing, mean = 1.0 / (run.rows * P)
+    cdef real scale, uniform, total
+    if dx == NULL:
+        return
+    share(run.rows, 1, run, &begin, &end)
+    for r in range(begin * P, end * P):
+        scale = <real> (mean * weight_at(weight, weights, r, P))
+        uniform = <real> (s / C)
+        total = 1
+        if not op.labels:
+            total = 0
+            for c in range(C):
+                total += target[r * C + c]
+            total = <real> ((1 - s) * total + s)
+        if not add:
+            for c in range(C):
+                dx[r * C + c] = scale * (total * p[r * C + c] - uniform)
+        else:
+            for c in range(C):
+                dx[r * C + c] += scale * (total * p[r * C + c] - uniform)
+        if op.labels:
+            label = label_at(op, target, r)
+            if label >= 0:
+                dx[r * C + label] -= <real> (scale * (1 - s))
+        else:
+            for c in range(C):
+                dx[r * C + c] -= <real> (scale * (1 - s) * target[r * C + c])
+
+
+cdef isize span(Loss op, Run *run, bint weighted, isize *count, isize *n) noexcept nogil:
+    """This member's numbers as `count` stretches of n with one weight each: its positions, or
+    all of them at once where there are no weights. Returns the first position."""
+    cdef isize begin, end
+    share(run.rows, 1, run, &begin, &end)
+    count[0] = (end - begin) * op.positions
+    n[0] = op.n
+    if not weighted:
+        n[0] *= count[0]
+        count[0] = 1
+    return begin * op.positions
+
+
+cdef class BinaryCrossEntropy(Loss):
+    """log(1 + exp(x)) - t x for logits x and targets t in 0..1, mean over all numbers;
+    smoothed: t <- (1 - s) t + s / 2."""
+    cdef double smoothing
+    cdef Tensor softplus
+
+    def set_options(self, double smoothing, Tensor softplus):
+        self.smoothing, self.softplus = smoothing, softplus
+        self.saved = self.saved + (softplus,)
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            binary_forward[double](self, run, NULL)
+        else:
+            binary_forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            binary_backward[double](self, run, NULL)
+        else:
+            binary_backward[float](self, run, NULL)
+
+
+cdef void binary_forward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogil:
+    cdef isize count, n, r, i, k, P = op.positions
+    cdef const real *x = <const real *> op.x.data
+    cdef const real *target = <const real *> op.target.data
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef real *p = <real *> op.prediction.data
+    cdef real *softplus = <real *> op.softplus.data
+    cdef double s = op.smoothing, loss = 0, part, t
+    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    k = first * op.n
+    if real is float:
+        f32.sigmoid_softplus(p + k, softplus + k, x + k, count * n)
+    else:
+        f64.sigmoid_softplus(p + k, softplus + k, x + k, count * n)
+    for r in range(count):
+        part = 0
+        for i in range(n):
+            k = first * op.n + r * n + i
+            t = target[k]
+            if not 0 <= t <= 1:
+                run.bad = op.number
+            t = (1 - s) * t + s / 2
+            part += <double> softplus[k] - t * x[k]
+        loss += weight_at(weight, weights, first + r, P) * part
+    run.loss += loss / (run.rows * op.x.size)
+
+
+cdef void binary_backward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogil:
+    """dx = (sigmoid(x) - t) weight / (B n)"""
+    cdef isize count, n, r, i, k, P = op.positions
+    cdef const real *target = <const real *> op.target.data
+    cdef const real *p = <const real *> op.prediction.data
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef real *dx = <real *> op.x.grad
+    cdef bint add = adds(op, 0)
+    cdef real scale, d, s = <real> op.smoothing
+    if dx == NULL:
+        return
+    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    for r in range(count):
+        scale = <real> (weight_at(weight, weights, first + r, P) / (run.rows * op.x.size))
+        for i in range(n):
+            k = first * op.n + r * n + i
+            d = scale * (p[k] - (1 - s) * target[k] - s / 2)
+            dx[k] = dx[k] + d if add else d
+
+
+cdef enum Distance:
+    SQUARED, ABSOLUTE, HUBER
+
+
+cdef class Regression(Loss):
+    """The mean over all numbers of a distance of d = x - t: d^2, |d|, or Huber's (1964):
+    d^2 / 2 up to delta and delta (|d| - delta / 2) beyond."""
+    cdef int distance
+    cdef double delta
+
+    def set_options(self, str distance, double delta=1.0):
+        self.distance = {"mse": SQUARED, "mae": ABSOLUTE, "huber": HUBER}[distance]
+        self.delta = delta
+        self.backward_reads_x = True
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            regression_forward[double](self, run, NULL)
+        else:
+            regression_forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            regression_backward[double](self, run, NULL)
+        else:
+            regression_backward[float](self, run, NULL)
+
+
+cdef void regression_forward(Regression op, Run *run, real *_) noexcept nogil:
+    cdef isize count, n, r, i, P = op.positions
+    cdef const real *x
+    cdef const real *t
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef double loss = 0, part, delta = op.delta
+    cdef real d
+    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    for r in range(count):
+        x = <const real *> op.x.data + first * op.n + r * n
+        t = <const real *> op.target.data + first * op.n + r * n
+        part = 0
+        if op.distance == SQUARED:
+            for i in range(n):
+                d = x[i] - t[i]
+                part += <double> d * d
+        elif op.distance == ABSOLUTE:
+            for i in range(n):
+                part += fabs(x[i] - t[i])
+        else:
+            for i in range(n):
+                d = <real> fabs(x[i] - t[i])
+                part += 0.5 * d * d if d <= delta else delta * (d - 0.5 * delta)
+        loss += weight_at(weight, weights, first + r, P) * part
+    run.loss += loss / (run.rows * op.x.size)
+
+
+cdef void regression_backward(Regression op, Run *run, real *_) noexcept nogil:
+    """dx = weight / (B n) times 2 d, sign(d), or d cut to -delta..delta"""
+    cdef isize count, n, r, i, P = op.positions
+    cdef const real *x
+    cdef const real *t
+    cdef const real *weight = <const real *> op.weights()
+    cdef isize weights = op.weight.size if weight != NULL else 0
+    cdef real *dx
+    cdef bint add = adds(op, 0)
+    cdef real scale, d, delta = <real> op.delta
+    if op.x.grad == NULL:
+        return
+    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    for r in range(count):
+        x = <const real *> op.x.data + first * op.n + r * n
+        t = <const real *> op.target.data + first * op.n + r * n
+        dx = <real *> op.x.grad + first * op.n + r * n
+        scale = <real> (weight_at(weight, weights, first + r, P) / (run.rows * op.x.size))
+        for i in range(n):
+            d = x[i] - t[i]
+            if op.distance == SQUARED:
+                d = 2 * d
+            elif op.distance == ABSOLUTE:
+                d = <real> ((d > 0) - (d < 0)) if d == d else d
+            else:
+                d = max(-delta, min(delta, d)) if d == d else d
+            dx[i] = dx[i] + scale * d if add else scale * d

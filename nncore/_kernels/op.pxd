@@ -1,0 +1,54 @@
+# The interface of an op: see op.pyx for the contract.
+
+cdef struct Run:
+    Py_ssize_t rows            # of this batch: at most what the plan was built for
+    Py_ssize_t first           # where the batch starts in the data's order
+    int member, members        # which share of the work
+    unsigned long long key     # of the random generator, and its counter
+    unsigned long long step
+    char *scratch              # this member's, as large as the greediest op asked for
+    double loss                # loss ops add this member's part here
+    int bad                    # data that an op refused: the number of the op, else 0
+
+
+cdef class Tensor:
+    cdef char *data            # row-major (rows, *shape); a parameter has no rows
+    cdef char *grad            # NULL where no gradient is needed
+    cdef readonly tuple shape
+    cdef readonly Py_ssize_t size
+    cdef readonly int itemsize
+    cdef readonly str parameter
+    cdef public object producer
+    cdef public object base
+    cdef public bint wants_grad
+
+
+cdef class Op:
+    cdef readonly tuple inputs, outputs, saved
+    cdef readonly bint is_double
+    cdef public unsigned int add
+    cdef public str layer
+    cdef public int number
+    # Facts that the planner reads; an op sets them when it is made.
+    cdef public bint forward_by_rows, backward_by_rows
+    cdef public bint backward_reads_x, backward_reads_y
+    cdef public bint in_place
+    cdef public bint holds_gil, uses_blas
+    cdef public double work
+    cdef public Py_ssize_t scratch_size
+
+    cdef void forward(self, Run *run) noexcept nogil
+    cdef void backward(self, Run *run) noexcept nogil
+
+
+cdef inline void share(Py_ssize_t n, Py_ssize_t unit, Run *run,
+                       Py_ssize_t *begin, Py_ssize_t *end) noexcept nogil:
+    """This member's part of n things, cut at multiples of ``unit``."""
+    cdef Py_ssize_t units = (n + unit - 1) // unit
+    begin[0] = min(n, units * run.member // run.members * unit)
+    end[0] = min(n, units * (run.member + 1) // run.members * unit)
+
+
+cdef inline bint adds(Op op, int i) noexcept nogil:
+    """Whether op's gradient for input i is added to what another op wrote."""
+    return (op.add >> i) & 1

@@ -1,0 +1,73 @@
+"""Tensor and Op: what a plan is made of.
+
+An op computes ``outputs`` from ``inputs`` in ``forward`` and, in ``backward``, the gradients of
+the inputs from those of the outputs. Both run without the GIL on every member of the team at
+once, each on its own share, and neither allocates nor raises: whatever can be wrong is refused
+in Python before.
+
+The contract of ``backward``: for each input ``i`` whose ``grad`` is not NULL it writes the
+gradient there, or adds it where ``adds(self, i)``. The planner decides both, so an op never knows
+who else reads its input.
+"""
+
+
+cdef class Tensor:
+    """A place in memory and its gradient's: activations of one shape, or a parameter.
+
+    ``shape`` is that of one row (one example); a parameter (named ``parameter``) has no rows.
+    ``base`` is the tensor whose memory a view or an in-place result lives in.
+    """
+
+    def __cinit__(self, tuple shape, int itemsize, str parameter=None, Tensor base=None):
+        self.shape = shape
+        self.itemsize = itemsize
+        self.parameter = parameter
+        self.base = base
+        self.size = 1
+        for n in shape:
+            self.size *= n
+
+    def bind(self, size_t data, size_t grad):
+        """Tells where the memory is: two addresses, 0 for none."""
+        self.data = <char *> data
+        self.grad = <char *> grad
+
+    @property
+    def addresses(self):
+        return <size_t> self.data, <size_t> self.grad
+
+    def __repr__(self):
+        return f"Tensor({self.shape}{', ' + self.parameter if self.parameter else ''})"
+
+
+cdef class Op:
+    """One compiled step of a plan.
+
+    Facts for the planner, set by each op where they differ from the defaults here:
+
+    - ``forward_by_rows``, ``backward_by_rows``: a member reads and writes only its own rows of
+      the batch, so that no barrier is needed between two such ops;
+    - ``backward_reads_x``, ``backward_reads_y``: the values must be kept for the backward pass;
+    - ``in_place``: the first output may take the memory of the first input, forward and back;
+    - ``work``: floating-point operations for one row, forward, which size the team;
+    - ``scratch_size``: bytes of working memory for each member;
+    - ``saved``: tensors of its own that live from its forward to its backward pass.
+    """
+
+    def __cinit__(self, *args, **options):
+        self.inputs = self.outputs = self.saved = ()
+        self.forward_by_rows = self.backward_by_rows = True
+        self.backward_reads_x = True
+
+    def connect(self, inputs, outputs, saved=()):
+        """Called once by each op's constructor."""
+        self.inputs, self.outputs, self.saved = tuple(inputs), tuple(outputs), tuple(saved)
+        self.is_double = self.outputs[0].itemsize == 8 if outputs else self.inputs[0].itemsize == 8
+        for tensor in outputs:
+            tensor.producer = self
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        pass
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        pass

@@ -1,0 +1,17 @@
+from libc.stdint cimport int64_t
+from nncore._kernels.simd cimport isize
+
+
+cdef class Update:
+    cdef bint is_double
+    cdef char *p                 # parameters, gradients, and this rule's state: vectors of n
+    cdef char *g
+    cdef char *state[2]
+    cdef isize n
+    cdef public double clipnorm  # 0: none
+    cdef public double weight_decay
+    cdef public int64_t step     # steps done
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil
+    cdef double squares(self, isize begin, isize end) noexcept nogil

@@ -1,0 +1,123 @@
+"""Optimizer steps: one pass over the flat vectors of parameters, gradients and state.
+
+The rules stand in simd/optimizer.h; here they meet their hyper-parameters.
+"""
+from nncore._kernels.simd cimport f32, f64
+
+
+cdef class Update:
+    """One rule over n parameters p with gradient g and ``vectors`` state vectors."""
+    vectors = 0
+
+    def __init__(self, *, double weight_decay=0.0, double clipnorm=0.0, **options):
+        self.weight_decay, self.clipnorm = weight_decay, clipnorm
+        self.set_options(**options)
+
+    def set_options(self):
+        pass
+
+    def bind(self, size_t p, size_t g, states, isize n, bint is_double):
+        """Tells where the vectors are (addresses)."""
+        self.p, self.g, self.n, self.is_double = <char *> p, <char *> g, n, is_double
+        for i, address in enumerate(states):
+            self.state[i] = <char *> <size_t> address
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil:
+        pass
+
+    cdef double squares(self, isize begin, isize end) noexcept nogil:
+        """Sum of g^2 over begin..end; without clipping only whether it is finite matters."""
+        if self.is_double:
+            if self.clipnorm == 0:
+                return 0.0 if f64.all_finite(<double *> self.g + begin, end - begin) else NAN
+            return f64.sum_squares(<double *> self.g + begin, end - begin)
+        if self.clipnorm == 0:
+            return 0.0 if f32.all_finite(<float *> self.g + begin, end - begin) else NAN
+        return f32.sum_squares(<float *> self.g + begin, end - begin)
+
+
+cdef double NAN = float("nan")
+
+
+cdef class SGD(Update):
+    cdef double momentum
+    cdef bint nesterov
+    vectors = 1
+
+    def set_options(self, double momentum, bint nesterov):
+        self.momentum, self.nesterov = momentum, nesterov
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil:
+        if self.is_double:
+            f64.sgd(<double *> self.p + begin, <double *> self.g + begin,
+                    <double *> self.state[0] + begin, end - begin, rate, scale,
+                    self.weight_decay, self.momentum, self.nesterov, step == 1)
+        else:
+            f32.sgd(<float *> self.p + begin, <float *> self.g + begin,
+                    <float *> self.state[0] + begin, end - begin, rate, scale,
+                    self.weight_decay, self.momentum, self.nesterov, step == 1)
+
+
+cdef class Adam(Update):
+    cdef double beta_1, beta_2, epsilon
+    cdef bint decoupled
+    vectors = 2
+
+    def set_options(self, double beta_1, double beta_2, double epsilon, bint decoupled):
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.decoupled = decoupled
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil:
+        if self.is_double:
+            f64.adam(<double *> self.p + begin, <double *> self.g + begin,
+                     <double *> self.state[0] + begin, <double *> self.state[1] + begin,
+                     end - begin, rate, scale, self.weight_decay, self.decoupled, self.beta_1,
+                     self.beta_2, self.epsilon, step)
+        else:
+            f32.adam(<float *> self.p + begin, <float *> self.g + begin,
+                     <float *> self.state[0] + begin, <float *> self.state[1] + begin,
+                     end - begin, rate, scale, self.weight_decay, self.decoupled, self.beta_1,
+                     self.beta_2, self.epsilon, step)
+
+
+cdef class RMSprop(Update):
+    cdef double rho, epsilon, momentum
+    vectors = 2
+
+    def set_options(self, double rho, double epsilon, double momentum):
+        self.rho, self.epsilon, self.momentum = rho, epsilon, momentum
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil:
+        if self.is_double:
+            f64.rmsprop(<double *> self.p + begin, <double *> self.g + begin,
+                        <double *> self.state[0] + begin, <double *> self.state[1] + begin,
+                        end - begin, rate, scale, self.weight_decay, self.rho, self.epsilon,
+                        self.momentum)
+        else:
+            f32.rmsprop(<float *> self.p + begin, <float *> self.g + begin,
+                        <float *> self.state[0] + begin, <float *> self.state[1] + begin,
+                        end - begin, rate, scale, self.weight_decay, self.rho, self.epsilon,
+                        self.momentum)
+
+
+cdef class Adagrad(Update):
+    cdef double epsilon
+    vectors = 1
+
+    def set_options(self, double epsilon):
+        self.epsilon = epsilon
+
+    cdef void apply(self, isize begin, isize end, double rate, double scale,
+                    int64_t step) noexcept nogil:
+        if self.is_double:
+            f64.adagrad(<double *> self.p + begin, <double *> self.g + begin,
+                        <double *> self.state[0] + begin, end - begin, rate, scale,
+                        self.weight_decay, self.epsilon)
+        else:
+            f32.adagrad(<float *> self.p + begin, <float *> self.g + begin,
+                        <float *> self.state[0] + begin, end - begin, rate, scale,
+                        self.weight_decay, self.epsilon)

@@ -1,0 +1,51 @@
+from nncore._kernels.gather cimport Gather
+from nncore._kernels.op cimport Op, Run, Tensor
+from nncore._kernels.optimizer cimport Update
+
+cdef enum Phase:
+    FORWARD = 1
+    BACKWARD = 2
+    UPDATE = 4
+
+cdef struct Member:              # what a member tells the others, on a cache line of its own
+    double loss
+    double squares
+    int bad
+    char padding[108]
+
+
+cdef class Loop:
+    cdef object owners           # keeps the ops alive
+    cdef list gathers
+    cdef void **forward_ops      # Op, in order; a byte each says: meet at a barrier first
+    cdef void **backward_ops
+    cdef char *forward_meets
+    cdef char *backward_meets
+    cdef int forwards, backwards
+    cdef void **feeds            # Gather
+    cdef int feed_count
+    cdef list output_aliases
+    cdef tuple output_shape
+    cdef object output_dtype, new_output
+    cdef public list predictions  # what the losses made of the outputs: probabilities
+    cdef Member *members
+    cdef readonly Py_ssize_t capacity
+    cdef readonly int most_members
+    cdef readonly bint uses_blas, alone
+    cdef readonly double work
+    cdef public unsigned long long key
+    cdef char *scratch
+    cdef Py_ssize_t scratch_size
+    cdef Update update
+    # The run under way:
+    cdef int phases
+    cdef Py_ssize_t rows, first
+    cdef unsigned long long step
+    cdef double rate
+    cdef readonly double loss
+    cdef readonly int bad
+
+    cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
+    cdef void run_member(self, int member, int members) noexcept nogil
+    cdef void update_member(self, int member, int members) noexcept nogil
+    cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

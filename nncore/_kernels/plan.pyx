@@ -1,0 +1,311 @@
+"""The loop that runs a plan: ops in order, no Python in between.
+
+A training step, as data sees it: the gathers bring x and y in, the ops run forward, the loss op
+adds up the loss, the ops run backward in reverse, and the optimizer passes over the flat vectors.
+All members of the team run this same loop, each on its own share of every op, and meet at a
+barrier only where an op reads what others wrote.
+"""
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport isfinite, sqrt
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from nncore._kernels cimport threads
+from nncore._kernels.gather cimport Gather
+from nncore._kernels.op cimport Op, Run, Tensor
+from nncore._kernels.optimizer cimport Update
+
+import numpy
+
+from nncore._kernels import blas
+
+cdef enum:
+    WORTH_A_MEMBER = 400000   # floating-point operations: about 5 us, the cost of a meeting or two
+
+cdef enum:  # what a run returns
+    GOOD = 0
+    BAD_DATA = 1
+    NOT_FINITE = 2
+
+
+cdef void member_main(void *loop, int member, int members) noexcept nogil:
+    (<Loop> loop).run_member(member, members)
+
+
+cdef class Taker:
+    """Copies some tensors of each batch to arrays of the user's side."""
+    cdef list tensors, arrays
+    cdef void **source
+    cdef char **target
+    cdef int count
+
+    def __cinit__(self, list tensors, list arrays, Py_ssize_t rows):
+        cdef Tensor tensor
+        self.tensors, self.arrays, self.count = tensors, arrays, <int> len(arrays)
+        self.source = <void **> calloc(self.count + 1, sizeof(void *))
+        self.target = <char **> calloc(self.count + 1, sizeof(char *))
+        for i, (t, array) in enumerate(zip(tensors, arrays)):
+            tensor = t
+            if array.nbytes < rows * tensor.size * tensor.itemsize or not array.flags.c_contiguous:
+                raise ValueError("too small an array for the predictions")
+            self.source[i] = <void *> tensor
+            self.target[i] = <char *> <size_t> array.__array_interface__["data"][0]
+
+    def __dealloc__(self):
+        free(self.source)
+        free(self.target)
+
+    cdef void take(self, Py_ssize_t at, Py_ssize_t rows) noexcept nogil:
+        cdef int i
+        cdef Py_ssize_t bytes
+        for i in range(self.count):
+            bytes = (<Tensor> self.source[i]).size * (<Tensor> self.source[i]).itemsize
+            memcpy(self.target[i] + at * bytes, (<Tensor> self.source[i]).data, rows * bytes)
+
+
+cdef class Loop:
+    """A plan's compiled half: what `nncore.plan.Plan` sets up once, this runs."""
+
+    def __dealloc__(self):
+        free(self.forward_ops)
+        free(self.backward_ops)
+        free(self.forward_meets)
+        free(self.backward_meets)
+        free(self.feeds)
+        free(self.members)
+
+    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets):
+        """The ops to run, in order; ``..._meets``: whether the team meets before each."""
+        cdef int i
+        self.owners = (forward, backward)
+        self.gathers = [op for op in forward if isinstance(op, Gather)]
+        self.forwards, self.backwards = <int> len(forward), <int> len(backward)
+        self.feed_count = <int> len(self.gathers)
+        self.forward_ops = <void **> calloc(self.forwards + 1, sizeof(void *))
+        self.backward_ops = <void **> calloc(self.backwards + 1, sizeof(void *))
+        self.forward_meets = <char *> calloc(self.forwards + 1, 1)
+        self.backward_meets = <char *> calloc(self.backwards + 1, 1)
+        self.feeds = <void **> calloc(self.feed_count + 1, sizeof(void *))
+        self.members = <Member *> calloc(threads.TEAM_MAX, sizeof(Member))
+        for i, op in enumerate(forward):
+            self.forward_ops[i], self.forward_meets[i] = <void *> op, forward_meets[i]
+            (<Op> op).number = i + 1
+        for i, op in enumerate(backward):
+            self.backward_ops[i], self.backward_meets[i] = <void *> op, backward_meets[i]
+        for i, op in enumerate(self.gathers):
+            self.feeds[i] = <void *> op
+        self.work = sum([op.work for op in forward])
+        self.uses_blas = any([op.uses_blas for op in forward])
+        self.alone = any([op.holds_gil for op in forward])
+
+    def set_memory(self, Py_ssize_t capacity, int most_members, size_t scratch,
+                   Py_ssize_t scratch_size):
+        self.capacity, self.most_members = capacity, most_members
+        self.scratch, self.scratch_size = <char *> scratch, scratch_size
+
+    def set_output(self, list aliases, tuple shape, dtype):
+        """The tensors that lie in the output's memory, for `infer`."""
+        self.output_aliases, self.output_shape, self.output_dtype = aliases, shape, dtype
+        self.new_output = numpy.empty
+
+    def set_update(self, Update update):
+        self.update = update
+
+    cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil:
+        """As many members as there is work for: small work stays on the caller."""
+        cdef int most = min(threads.most_members(), self.most_members)
+        cdef double work = self.work * rows * (3 if phases & BACKWARD else 1)
+        if self.alone:
+            return 1
+        if threads.forced() or most <= 1:
+            return most
+        return max(1, <int> min(<double> most, work / WORTH_A_MEMBER))
+
+    cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+        """Runs some phases on rows first..first+rows of what the gathers read."""
+        cdef int i, members
+        self.phases, self.first, self.rows = phases, first, rows
+        if phases & FORWARD:
+            for i in range(self.feed_count):
+                (<Gather> self.feeds[i]).locate(first)
+        members = self.team_size(rows, phases)
+        if members == 1:
+            self.run_member(0, 1)
+        else:
+            # Fewer may come than were asked for.
+            members = threads.run(member_main, <void *> self, members)
+        self.loss = 0
+        self.bad = 0
+        for i in range(members):
+            self.loss += self.members[i].loss
+            if self.members[i].bad and not self.bad:
+                self.bad = self.members[i].bad
+        if self.bad:
+            return BAD_DATA
+        if phases & UPDATE and self.members[0].squares != 0:
+            return NOT_FINITE
+        return GOOD
+
+    cdef void run_member(self, int member, int members) noexcept nogil:
+        cdef Run run
+        cdef int i
+        cdef unsigned long denormals = threads.flush_denormals()
+        run.rows, run.first = self.rows, self.first
+        run.member, run.members = member, members
+        run.key, run.step = self.key, self.step
+        run.scratch = self.scratch + member * self.scratch_size
+        run.loss, run.bad = 0, 0
+        if self.phases & FORWARD:
+            for i in range(self.forwards):
+                if self.forward_meets[i]:
+                    threads.barrier(members)
+                (<Op> self.forward_ops[i]).forward(&run)
+        self.members[member].loss, self.members[member].bad = run.loss, run.bad
+        if self.phases & BACKWARD:
+            for i in range(self.backwards):
+                if self.backward_meets[i]:
+                    threads.barrier(members)
+                (<Op> self.backward_ops[i]).backward(&run)
+            self.members[member].bad = run.bad
+        if self.phases & UPDATE:
+            threads.barrier(members)
+            self.update_member(member, members)
+        threads.restore_denormals(denormals)
+
+    cdef void update_member(self, int member, int members) noexcept nogil:
+        """The optimizer's pass, unless loss or gradient is not finite: then nothing changes.
+
+        All members decide on the same sums, so they decide alike.
+        """
+        cdef Py_ssize_t lines = (self.update.n + 15) // 16
+        cdef Py_ssize_t begin = min(self.update.n, lines * member // members * 16)
+        cdef Py_ssize_t end = min(self.update.n, lines * (member + 1) // members * 16)
+        cdef double squares = 0, loss = 0, scale = 1
+        cdef int i, bad = 0
+        self.members[member].squares = self.update.squares(begin, end)
+        threads.barrier(members)
+        for i in range(members):
+            squares += self.members[i].squares
+            loss += self.members[i].loss
+            bad |= self.members[i].bad
+        threads.barrier(members)
+        if not isfinite(squares) or not isfinite(loss) or bad:
+            self.members[member].squares = 1
+            return
+        if self.update.clipnorm > 0:
+            scale = min(1.0, self.update.clipnorm / (sqrt(squares) + 1e-6))
+        self.update.apply(begin, end, self.rate, scale, self.update.step + 1)
+        self.members[member].squares = 0
+
+    # What Python calls. `Plan` and `Model` check what they pass.
+
+    def execute(self, int phases, Py_ssize_t first, Py_ssize_t rows, double rate=0.0,
+                unsigned long long step=0):
+        """Runs some phases on one batch; returns how it went (0: good), the loss in `loss`."""
+        cdef int status
+        if not 0 < rows <= self.capacity:
+            raise ValueError(f"{rows} rows for a plan of {self.capacity}")
+        for gather in self.gathers:
+            if phases & FORWARD and first + rows > (<Gather> gather).rows:
+                raise ValueError(f"rows {first}..{first + rows} of {(<Gather> gather).rows}")
+        self.rate, self.step = rate, step
+        if self.uses_blas:
+            blas.hold()
+        try:
+            with nogil:
+                status = self.run(phases, first, rows)
+        finally:
+            if self.uses_blas:
+                blas.release()
+        if phases & UPDATE and status == GOOD:
+            self.update.step += 1
+        return status
+
+    def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, const double[::1] rates,
+              unsigned long long step, double seconds, list predictions=None):
+        """Training steps on rows first..end, ``batch`` at a time, until the time is up.
+
+        rates: the learning rate of each step. predictions: for each loss an array of ``end -
+        first`` rows, which receives what the loss made of the network's output. Returns (where to
+        go on, sum over rows of the loss, steps done, status of the last one).
+        """
+        cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
+        cdef Py_ssize_t rows, start = first, steps = 0
+        cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
+        cdef double total = 0
+        cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
+        if batch < 1 or batch > self.capacity or rates.shape[0] * batch < end - first:
+            raise ValueError("batches that this plan cannot run")
+        for gather in self.gathers:
+            if end > (<Gather> gather).rows:
+                raise ValueError(f"rows up to {end} of {(<Gather> gather).rows}")
+        if self.uses_blas:
+            blas.hold()
+        try:
+            with nogil:
+                while first < end:
+                    rows = min(batch, end - first)
+                    self.rate, self.step = rates[steps], step
+                    status = self.run(phases, first, rows)
+                    if status != GOOD:
+                        break
+                    step += 1
+                    steps += 1
+                    self.update.step += 1
+                    total += self.loss * rows
+                    taker.take(first - start, rows)
+                    first += rows
+                    if threads.clock() > deadline:
+                        break
+        finally:
+            if self.uses_blas:
+                blas.release()
+        return first, total, steps, status
+
+    def execute_one(self, Op op, bint backward):
+        """One op alone on this thread, on the batch of the last run; returns its loss."""
+        cdef Run run
+        run.rows, run.first, run.member, run.members = self.rows, self.first, 0, 1
+        run.key, run.step, run.scratch, run.loss, run.bad = self.key, self.step, self.scratch, 0, 0
+        if backward:
+            op.backward(&run)
+        else:
+            op.forward(&run)
+        return run.loss
+
+    @property
+    def batch_rows(self):
+        """Rows of the last run."""
+        return self.rows
+
+    @property
+    def backward_list(self):
+        """The ops of the backward pass, in the order in which they run."""
+        return self.owners[1]
+
+    def infer(self, x):
+        """The output for one array x that can be read as it is, in a fresh array; else None."""
+        cdef Gather gather = <Gather> self.feeds[0]
+        cdef Py_ssize_t rows
+        cdef Py_buffer view
+        cdef int status
+        if self.output_aliases is None or self.feed_count != 1 or not gather.open(x):
+            return None
+        rows = gather.rows
+        if rows < 1 or rows > self.capacity:
+            gather.close()
+            return None
+        out = self.new_output((rows, *self.output_shape), self.output_dtype)
+        PyObject_GetBuffer(out, &view, PyBUF_SIMPLE)
+        for tensor in self.output_aliases:
+            (<Tensor> tensor).data = <char *> view.buf
+        if self.uses_blas:
+            blas.hold()
+        with nogil:
+            status = self.run(FORWARD, 0, rows)
+        if self.uses_blas:
+            blas.release()
+        PyBuffer_Release(&view)
+        gather.close()
+        if status != GOOD:
+            self.fail(status)
+        return out

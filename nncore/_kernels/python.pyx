@@ -1,0 +1,113 @@
+"""Layers and losses that a user writes in Python, with NumPy forward and backward.
+
+These ops take the GIL, and a plan that has one runs on its caller's thread alone: slower, but
+they work everywhere. An exception stops the run and reaches the caller.
+"""
+import numpy
+
+from nncore._kernels.op cimport Op, Run, Tensor, adds
+
+
+cdef class PythonOp(Op):
+    """Calls ``run_forward(rows)`` and ``run_backward(rows, wanted)`` with the plan's memory.
+
+    forward(*inputs) -> output; backward(dy, y, *inputs) -> one gradient for each input (None:
+    zero). Arrays are views of the plan's memory, (rows, *shape), parameters without rows.
+    """
+    cdef object call_forward, call_backward, array
+    cdef public object error
+
+    def __init__(self, inputs, Tensor y, forward, backward, array):
+        self.connect(inputs, (y,))
+        self.call_forward, self.call_backward, self.array = forward, backward, array
+        self.backward_reads_y = True
+        self.holds_gil = True
+
+    def arrays(self, Py_ssize_t rows):
+        return [self.array(tensor, rows) for tensor in self.inputs]
+
+    def assign(self, target, value, what):
+        """target = value, whose shape must be the same."""
+        value = numpy.asarray(value)
+        if value.shape != target.shape:
+            raise ValueError(f"{self.layer}: {what} returned an array of shape {value.shape}; "
+                             f"expected {target.shape}")
+        target[...] = value
+
+    def run_forward(self, Py_ssize_t rows):
+        (y,) = self.outputs
+        for x in (arrays := self.arrays(rows)):
+            x.flags.writeable = False
+        self.assign(self.array(y, rows), self.call_forward(*arrays), "forward")
+
+    def run_backward(self, Py_ssize_t rows):
+        cdef int i
+        (y,) = self.outputs
+        result = self.call_backward(self.array(y, rows, grad=True), self.array(y, rows),
+                                    *self.arrays(rows))
+        if not isinstance(result, (tuple, list)):
+            result = (result,)
+        if len(result) != len(self.inputs):
+            raise ValueError(f"{self.layer}: backward returned {len(result)} gradients; "
+                             f"expected {len(self.inputs)}, one for each input and parameter")
+        for i, tensor in enumerate(self.inputs):
+            if (<Tensor> tensor).grad == NULL:
+                continue
+            grad = self.array(tensor, rows, grad=True)
+            value = numpy.zeros_like(grad) if result[i] is None else result[i]
+            self.assign(grad, grad + value if adds(self, i) else value, "backward")
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        with gil:
+            self.error = None
+            try:
+                self.run_forward(run.rows)
+            except BaseException as error:
+                self.error = error
+                run.bad = self.number
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        with gil:
+            if self.error is None:
+                try:
+                    self.run_backward(run.rows)
+                except BaseException as error:
+                    self.error = error
+                    run.bad = self.number
+
+
+cdef class PythonLoss(PythonOp):
+    """The mean over rows of weight times forward(y_true, y_pred), one loss a row.
+
+    backward(y_true, y_pred) is its gradient with respect to y_pred, row by row.
+    """
+    cdef double loss
+
+    def __init__(self, Tensor x, Tensor target, Tensor weight, forward, backward, array):
+        self.connect((x,), (), [t for t in (target, weight) if t is not None])
+        self.call_forward, self.call_backward, self.array = forward, backward, array
+        self.holds_gil = True
+
+    def weighted(self, value, Py_ssize_t rows):
+        if len(self.saved) == 1:
+            return value
+        weight = self.array(self.saved[1], rows).reshape((rows,) + (1,) * (value.ndim - 1))
+        return value * weight
+
+    def run_forward(self, Py_ssize_t rows):
+        x, target = self.array(self.inputs[0], rows), self.array(self.saved[0], rows)
+        losses = numpy.empty(rows, x.dtype)
+        self.assign(losses, self.call_forward(target, x), "forward")
+        self.loss = float(self.weighted(losses, rows).mean())
+
+    def run_backward(self, Py_ssize_t rows):
+        x, target = self.array(self.inputs[0], rows), self.array(self.saved[0], rows)
+        grad = self.array(self.inputs[0], rows, grad=True)
+        value = numpy.empty_like(grad)
+        self.assign(value, self.call_backward(target, x), "backward")
+        value = self.weighted(value, rows) / rows
+        grad[...] = grad + value if adds(self, 0) else value
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        PythonOp.forward(self, run)
+        run.loss += self.loss

@@ -1,0 +1,112 @@
+# The C tables of simd/simd.h as typed functions: real is float or double. Shapes, meaning and
+# rounding of each are stated there.
+from libc.stdint cimport uint8_t, uint64_t, int64_t
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from "simd/simd.h" nogil:
+    ctypedef Py_ssize_t isize
+    enum:
+        ACTIVATION_USES_X
+        ACTIVATION_USES_Y
+    ctypedef struct f32_activation:
+        const char *label
+        int uses
+        int rowwise
+        void (*forward)(float *y, const float *x, isize rows, isize n) noexcept nogil
+        void (*backward)(float *dx, const float *dy, const float *xy, isize rows, isize n,
+                      int add) noexcept nogil
+    ctypedef struct f64_activation:
+        void (*forward)(double *y, const double *x, isize rows, isize n) noexcept nogil
+        void (*backward)(double *dx, const double *dy, const double *xy, isize rows, isize n,
+                      int add) noexcept nogil
+    ctypedef struct f32_table:
+        const char *isa
+        void (*gemm)(float *c, isize ldc, const float *a, isize ars, isize acs, const float *b,
+                  isize brs, isize bcs, isize M, isize N, isize K, int add, const float *bias,
+                  float *scratch) noexcept nogil
+        isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
+        void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
+                      isize M, isize N, isize K, int add, const float *bias) noexcept nogil
+        void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N, int add) noexcept nogil
+        const f32_activation *activations
+        void (*softmax)(float *y, const float *x, float *log_sum, isize rows, isize n) noexcept nogil
+        void (*sigmoid_softplus)(float *y, float *l, const float *x, isize n) noexcept nogil
+        double (*sum_squares)(const float *x, isize n) noexcept nogil
+        int (*all_finite)(const float *x, isize n) noexcept nogil
+        void (*sgd)(float *p, const float *g, float *m, isize n, double rate, double scale,
+                 double weight_decay, double momentum, int nesterov, int first) noexcept nogil
+        void (*adam)(float *p, const float *g, float *m, float *v, isize n, double rate,
+                  double scale, double weight_decay, int decoupled, double beta_1,
+                  double beta_2, double epsilon, int64_t step) noexcept nogil
+        void (*rmsprop)(float *p, const float *g, float *v, float *m, isize n, double rate,
+                     double scale, double weight_decay, double rho, double epsilon,
+                     double momentum) noexcept nogil
+        void (*adagrad)(float *p, const float *g, float *v, isize n, double rate, double scale,
+                     double weight_decay, double epsilon) noexcept nogil
+        void (*dropout_mask)(uint8_t *keep, isize first, isize n, double rate, uint64_t key,
+                          uint64_t step) noexcept nogil
+        void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
+                           double scale, int add) noexcept nogil
+    ctypedef struct f64_table:
+        void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
+                  isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
+                  double *scratch) noexcept nogil
+        isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
+        void (*gemm_dot)(double *c, isize ldc, const double *a, isize lda, const double *b,
+                      isize ldb, isize M, isize N, isize K, int add, const double *bias) noexcept nogil
+        void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N, int add) noexcept nogil
+        const f64_activation *activations
+        void (*softmax)(double *y, const double *x, double *log_sum, isize rows, isize n) noexcept nogil
+        void (*sigmoid_softplus)(double *y, double *l, const double *x, isize n) noexcept nogil
+        double (*sum_squares)(const double *x, isize n) noexcept nogil
+        int (*all_finite)(const double *x, isize n) noexcept nogil
+        void (*sgd)(double *p, const double *g, double *m, isize n, double rate, double scale,
+                 double weight_decay, double momentum, int nesterov, int first) noexcept nogil
+        void (*adam)(double *p, const double *g, double *m, double *v, isize n, double rate,
+                  double scale, double weight_decay, int decoupled, double beta_1,
+                  double beta_2, double epsilon, int64_t step) noexcept nogil
+        void (*rmsprop)(double *p, const double *g, double *v, double *m, isize n, double rate,
+                     double scale, double weight_decay, double rho, double epsilon,
+                     double momentum) noexcept nogil
+        void (*adagrad)(double *p, const double *g, double *v, isize n, double rate, double scale,
+                     double weight_decay, double epsilon) noexcept nogil
+        void (*dropout_mask)(uint8_t *keep, isize first, isize n, double rate, uint64_t key,
+                          uint64_t step) noexcept nogil
+        void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,
+                           double scale, int add) noexcept nogil
+    ctypedef struct simd_tables:
+        const f32_table *f32
+        const f64_table *f64
+
+cdef const f32_table *f32
+cdef const f64_table *f64
+
+
+# Two products, three uses: forward y = x W^T, backward dx = dy W and dW = dy^T x.
+
+cdef inline void gemm(real *c, isize ldc, const real *a, isize ars, isize acs, const real *b,
+                      isize brs, isize bcs, isize M, isize N, isize K, int add,
+                      const real *bias, void *scratch) noexcept nogil:
+    if real is float:
+        f32.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <float *> scratch)
+    else:
+        f64.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <double *> scratch)
+
+
+cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,
+                          isize M, isize N, isize K, int add, const real *bias) noexcept nogil:
+    if real is float:
+        f32.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
+    else:
+        f64.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
+
+
+cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,
+                          int add) noexcept nogil:
+    if real is float:
+        f32.sum_rows(d, x, ldx, M, N, add)
+    else:
+        f64.sum_rows(d, x, ldx, M, N, add)

@@ -1,0 +1,34 @@
+"""Which instruction set the hot loops run on: the best, or the one NNCORE_ISA names."""
+import os
+
+cdef extern from "simd/simd.h" nogil:
+    simd_tables simd_select(const char *isa)
+
+
+def select(isa=None):
+    """Takes the tables of ``isa`` (None: the best that this CPU runs) and returns its name."""
+    global f32, f64
+    cdef bytes name
+    cdef simd_tables tables
+    if isa is None:
+        tables = simd_select(NULL)
+    else:
+        name = isa.encode()
+        tables = simd_select(name)
+    if tables.f32 == NULL:
+        raise ValueError(f"NNCORE_ISA: received {isa!r}; expected baseline, or avx2 or avx512 "
+                         "on a processor that has them")
+    f32, f64 = tables.f32, tables.f64
+    return f32.isa.decode()
+
+
+def current():
+    return f32.isa.decode()
+
+
+select(os.environ.get("NNCORE_ISA") or None)
+
+
+def wide():
+    """Whether the kernels here have vectors of 256 bits at least; else BLAS is the faster."""
+    return f32.isa != b"baseline"

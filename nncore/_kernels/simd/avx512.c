@@ -1,0 +1,6 @@
+/* Compiled with -march=x86-64-v4: AVX-512 F, BW, CD, DQ, VL. Empty where the flags do not say so. */
+#if defined(__AVX512F__)
+#include "tables.h"
+#else
+typedef int nothing_here;
+#endif

@@ -1,0 +1,68 @@
+/* What the current translation unit is compiled for. The build compiles baseline.c, avx2.c and
+ * avx512.c with different -march flags; the compiler's own macros then say what we may use.
+ *
+ * Every kernel is a template: a header without include guard, included once per type, that uses
+ *   REAL            float or double
+ *   REAL_IS_DOUBLE  0 or 1, for the preprocessor
+ *   NAME(x)         x_f32 or x_f64
+ * and defines nothing but static functions, so the three units never clash. */
+#ifndef NNCORE_ISA_H
+#define NNCORE_ISA_H
+
+#include <string.h>
+
+#include "simd.h"
+
+#if defined(__AVX512F__)
+#define ISA avx512
+#define VECTOR_BYTES 64
+#define VECTOR_REGISTERS 32
+#elif defined(__AVX2__) && defined(__FMA__)
+#define ISA avx2
+#define VECTOR_BYTES 32
+#define VECTOR_REGISTERS 16
+#else
+#define ISA baseline
+#define VECTOR_BYTES 16
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define VECTOR_REGISTERS 32
+#else
+#define VECTOR_REGISTERS 16
+#endif
+#endif
+
+#if VECTOR_BYTES > 16
+#include <immintrin.h>
+#endif
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define ISA_NAME STRING(ISA)
+
+/* For kernels that are specialised by constant arguments, so it must happen also at -O1. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* For the out-of-line copies of those: keeps the compiler from merging them into their callers. */
+#define NEVER_INLINE static __attribute__((noinline))
+
+/* Vectors are made of 16-byte blocks: the unit in which x86 shuffles cheaply; NEON has just one.
+ * So many REALs are in a vector, in a block: */
+#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
+#define BLOCK ((int)(16 / sizeof(REAL)))
+
+/* The lanes of two vectors, numbered through, in the order of the list: SHUFFLE(a, b, list). */
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+/* The list f(first lane) of every block. */
+#if VECTOR_BYTES == 64
+#define EACH_BLOCK(f) f(0), f(BLOCK), f(2 * BLOCK), f(3 * BLOCK)
+#elif VECTOR_BYTES == 32
+#define EACH_BLOCK(f) f(0), f(BLOCK)
+#else
+#define EACH_BLOCK(f) f(0)
+#endif
+
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#endif

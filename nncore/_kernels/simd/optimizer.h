@@ -1,0 +1,101 @@
+/* Optimizer steps over flat vectors (template). Update rules: PyTorch's.
+ *
+ * p parameters, g gradients, m and v the optimizer's moments: all of n elements, none overlapping.
+ * Hyper-parameters come in double; what does not change with i is combined in double and rounded
+ * once. Element i depends on element i only: any share of the vectors gives equal bits.
+ *
+ * In every loop d is the gradient that enters the moments: scaled, with the weight decay. */
+#include <math.h>
+
+#include "elementary.h"
+#include "simd.h"
+
+ALWAYS_INLINE REAL NAME(sqrt)(REAL x) { return REAL_IS_DOUBLE ? (REAL)sqrt(x) : (REAL)sqrtf(x); }
+
+/* m = momentum m + g, on the first step m = g;  p -= rate m, with Nesterov rate (g + momentum m).
+ * Without momentum m may be NULL: p -= rate g. */
+static void NAME(sgd)(REAL *restrict p, const REAL *restrict g, REAL *restrict m, isize n,
+                      double rate, double scale, double weight_decay, double momentum,
+                      int nesterov, int first) {
+    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay;
+    const REAL mu = (REAL)momentum;
+    if (momentum == 0) {
+        for (isize i = 0; i < n; i++)
+            p[i] -= lr * (s * g[i] + wd * p[i]);
+        return;
+    }
+    if (first) {
+        for (isize i = 0; i < n; i++)
+            m[i] = 0;
+    }
+    if (nesterov) {
+        for (isize i = 0; i < n; i++) {
+            const REAL d = s * g[i] + wd * p[i];
+            m[i] = mu * m[i] + d;
+            p[i] -= lr * (mu * m[i] + d);
+        }
+    } else {
+        for (isize i = 0; i < n; i++) {
+            const REAL d = s * g[i] + wd * p[i];
+            m[i] = mu * m[i] + d;
+            p[i] -= lr * m[i];
+        }
+    }
+}
+
+/* m = beta_1 m + (1 - beta_1) g;  v = beta_2 v + (1 - beta_2) g^2;
+ * p -= rate / (1 - beta_1^t) * m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon), t the step, from 1
+ * (Kingma and Ba 2015). Decoupled weight decay shrinks p instead of entering g (Loshchilov and
+ * Hutter 2019).
+ * In cache, square root and division bound it: 0.41 ns an element with AVX-512, for 28 bytes. An
+ * approximate root with one Newton step would gain 13 % there, and nothing beyond the L2 cache. */
+static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict m,
+                       REAL *restrict v, isize n, double rate, double scale, double weight_decay,
+                       int decoupled, double beta_1, double beta_2, double epsilon, int64_t step) {
+    const REAL s = (REAL)scale, eps = (REAL)epsilon;
+    const REAL wd = (REAL)(decoupled ? 0 : weight_decay);
+    const REAL shrink = (REAL)(decoupled ? 1 - rate * weight_decay : 1);
+    const REAL b1 = (REAL)(1 - beta_1), b2 = (REAL)beta_2, c2 = (REAL)(1 - beta_2);
+    const REAL lr = (REAL)(rate / (1 - pow(beta_1, (double)step)));
+    const REAL root = (REAL)(1 / sqrt(1 - pow(beta_2, (double)step)));
+    for (isize i = 0; i < n; i++) {
+        const REAL d = s * g[i] + wd * p[i];
+        m[i] += b1 * (d - m[i]);
+        v[i] = b2 * v[i] + c2 * d * d;
+        p[i] = shrink * p[i] - lr * m[i] / (NAME(sqrt)(v[i]) * root + eps);
+    }
+}
+
+/* v = rho v + (1 - rho) g^2;  d = g / (sqrt(v) + epsilon);  m = momentum m + d;  p -= rate m.
+ * Without momentum m may be NULL: p -= rate d.   (Tieleman and Hinton 2012) */
+static void NAME(rmsprop)(REAL *restrict p, const REAL *restrict g, REAL *restrict v,
+                          REAL *restrict m, isize n, double rate, double scale,
+                          double weight_decay, double rho, double epsilon, double momentum) {
+    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay, eps = (REAL)epsilon;
+    const REAL a = (REAL)rho, c = (REAL)(1 - rho), mu = (REAL)momentum;
+    if (momentum == 0) {
+        for (isize i = 0; i < n; i++) {
+            const REAL d = s * g[i] + wd * p[i];
+            v[i] = a * v[i] + c * d * d;
+            p[i] -= lr * d / (NAME(sqrt)(v[i]) + eps);
+        }
+    } else {
+        for (isize i = 0; i < n; i++) {
+            const REAL d = s * g[i] + wd * p[i];
+            v[i] = a * v[i] + c * d * d;
+            m[i] = mu * m[i] + d / (NAME(sqrt)(v[i]) + eps);
+            p[i] -= lr * m[i];
+        }
+    }
+}
+
+/* v += g^2;  p -= rate g / (sqrt(v) + epsilon)   (Duchi et al. 2011) */
+static void NAME(adagrad)(REAL *restrict p, const REAL *restrict g, REAL *restrict v, isize n,
+                          double rate, double scale, double weight_decay, double epsilon) {
+    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay, eps = (REAL)epsilon;
+    for (isize i = 0; i < n; i++) {
+        const REAL d = s * g[i] + wd * p[i];
+        v[i] += d * d;
+        p[i] -= lr * d / (NAME(sqrt)(v[i]) + eps);
+    }
+}

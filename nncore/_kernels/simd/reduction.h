@@ -1,0 +1,141 @@
+/* Reductions: softmax, sums, the finite check (template).
+ *
+ * A long floating-point sum is kept in PARTS partial sums, element i in part i % PARTS, which are
+ * added up in a fixed order: so it runs as vectors without fast-math. */
+#include "elementary.h"
+#include "simd.h"
+
+#define PARTS 16
+
+/* The bits of a REAL: 1 for the sign, the exponent, and the fraction. */
+#if REAL_IS_DOUBLE
+typedef uint64_t NAME(bits);
+typedef int64_t NAME(integer);
+#define FRACTION 52
+#else
+typedef uint32_t NAME(bits);
+typedef int32_t NAME(integer);
+#define FRACTION 23
+#endif
+#define SIGN ((NAME(bits))1 << (8 * sizeof(REAL) - 1))
+
+ALWAYS_INLINE REAL NAME(log)(REAL x) { return REAL_IS_DOUBLE ? (REAL)log(x) : (REAL)logf(x); }
+
+/* The sum over i < n of b[i], or of a[i] * b[i] if `product`. */
+ALWAYS_INLINE REAL NAME(partial_sums)(const REAL *a, const REAL *b, isize n, int product) {
+    REAL sum = 0;
+    isize i = 0;
+    if (n >= PARTS) {
+        REAL part[PARTS] = {0};
+        for (; i + PARTS <= n; i += PARTS)
+            for (int j = 0; j < PARTS; j++)
+                part[j] += product ? a[i + j] * b[i + j] : b[i + j];
+        for (int j = 0; j < 4; j++)
+            sum += (part[j] + part[j + 4]) + (part[j + 8] + part[j + 12]);
+    }
+    for (; i < n; i++)
+        sum += product ? a[i] * b[i] : b[i];
+    return sum;
+}
+
+static REAL NAME(sum)(const REAL *x, isize n) { return NAME(partial_sums)(NULL, x, n, 0); }
+
+static REAL NAME(dot)(const REAL *a, const REAL *b, isize n) {
+    return NAME(partial_sums)(a, b, n, 1);
+}
+
+/* Floats in the order of integers, and back: the magnitude of negative ones is inverted. */
+ALWAYS_INLINE NAME(integer) NAME(ordered)(NAME(integer) b) {
+    return b ^ ((b >> (8 * sizeof b - 1)) & (NAME(integer))~SIGN);
+}
+
+/* The largest of x (n >= 1), as integers, because a maximum of those runs as vectors. */
+static REAL NAME(max)(const REAL *x, isize n) {
+    NAME(integer) top = (NAME(integer))SIGN;
+    for (isize i = 0; i < n; i++) {
+        NAME(integer) b;
+        memcpy(&b, x + i, sizeof b);
+        b = NAME(ordered)(b);
+        top = b > top ? b : top;
+    }
+    top = NAME(ordered)(top);
+    REAL max;
+    memcpy(&max, &top, sizeof max);
+    return max;
+}
+
+/* y (rows, n) = softmax(x) along n; log_sum (rows) = log(sum(exp(x))) unless NULL. The largest x
+ * is subtracted first, so nothing overflows. exp(-inf) is 0; a row of -inf or with NaN gives NaN.
+ * Rows go in blocks of about 1024 elements, which stay in the L1 cache: exp then runs through a
+ * block as one vector loop, however short a row is (10 classes: 15 ns a row, row by row 64). */
+static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isize n) {
+    const isize block = n < 1024 ? 1024 / (n + 1) + 1 : 1;
+    for (isize done = 0; done < rows; done += block) {
+        const isize m = rows - done < block ? rows - done : block;
+        for (isize r = 0; r < m; r++) {
+            const REAL max = NAME(max)(x + r * n, n);
+            ELEMENTWISE_LOOP
+            for (isize i = r * n; i < (r + 1) * n; i++)
+                y[i] = x[i] - max;
+            if (log_sum)
+                log_sum[r] = max;
+        }
+        for (isize i = 0; i < m * n; i++)
+            y[i] = NAME(exp_nonpositive)(y[i]);
+        for (isize r = 0; r < m; r++) {
+            const REAL sum = NAME(sum)(y + r * n, n), inverse = 1 / sum;
+            for (isize i = r * n; i < (r + 1) * n; i++)
+                y[i] *= inverse;
+            if (log_sum)
+                log_sum[r] += NAME(log)(sum);
+        }
+        x += m * n;
+        y += m * n;
+        log_sum += log_sum ? m : 0;
+    }
+}
+
+/* d (N) = sum over the rows of x (M,N) [+ d]. Rows are added in order, four at a time (d is then
+ * loaded and stored once for the four), whatever N is: columns may be shared out freely. */
+static void NAME(sum_rows)(REAL *restrict d, const REAL *restrict x, isize ldx, isize M, isize N,
+                           int add) {
+    if (!add)
+        memset(d, 0, (size_t)N * sizeof *d);
+    isize i = 0;
+    for (; i + 4 <= M; i += 4, x += 4 * ldx)
+        for (isize j = 0; j < N; j++)
+            d[j] += (x[j] + x[j + ldx]) + (x[j + 2 * ldx] + x[j + 3 * ldx]);
+    for (; i < M; i++, x += ldx)
+        for (isize j = 0; j < N; j++)
+            d[j] += x[j];
+}
+
+/* sum(x^2) in double: exact enough for the global norm of millions of gradients */
+static double NAME(sum_squares)(const REAL *x, isize n) {
+    double part[PARTS] = {0}, sum = 0;
+    isize i = 0;
+    for (; i + PARTS <= n; i += PARTS)
+        for (int j = 0; j < PARTS; j++)
+            part[j] += (double)x[i + j] * x[i + j];
+    for (; i < n; i++)
+        sum += (double)x[i] * x[i];
+    for (int j = 0; j < PARTS; j++)
+        sum += part[j];
+    return sum;
+}
+
+/* 1 if no x is inf or NaN. Those have an exponent of all ones: adding one to it carries into the
+ * sign bit. Integers: no rounding, no early exit, so this runs at the speed of memory. */
+static int NAME(all_finite)(const REAL *x, isize n) {
+    NAME(bits) carry = 0;
+    for (isize i = 0; i < n; i++) {
+        NAME(bits) b;
+        memcpy(&b, x + i, sizeof b);
+        carry |= (b & ~SIGN) + ((NAME(bits))1 << FRACTION);
+    }
+    return !(carry & SIGN);
+}
+
+#undef PARTS
+#undef FRACTION
+#undef SIGN

@@ -1,0 +1,88 @@
+/* The hot inner loops, written once in C and compiled per instruction set.
+ *
+ * Each instruction set fills one table for float and one for double; `simd_select` hands out the
+ * pair that this machine runs. A kernel is pure: typed pointers, sizes, which share of the work.
+ * It never allocates, never fails, holds no state, and accepts any alignment.
+ *
+ * Shapes are written (rows, columns), row-major. "add" means: add to what is there, else overwrite.
+ */
+#ifndef NNCORE_SIMD_H
+#define NNCORE_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef ptrdiff_t isize;
+
+/* What the backward pass of an activation reads: its input x or its output y. */
+enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
+
+#define DECLARE_TABLE(real, name)                                                                  \
+    typedef struct {                                                                               \
+        const char *label; /* as in "relu" */                                                      \
+        int uses;          /* ACTIVATION_USES_X or ACTIVATION_USES_Y */                            \
+        int rowwise;       /* 1: mixes the n values of a row (softmax); 0: elementwise */          \
+        /* y (rows, n) = sigma(x); y may be x */                                                   \
+        void (*forward)(real *y, const real *x, isize rows, isize n);                              \
+        /* dx = dy * sigma'(x) [+ dx]; dx may be dy; `xy` is x or y, as `uses` says */             \
+        void (*backward)(real *dx, const real *dy, const real *xy, isize rows, isize n, int add);  \
+    } name##_activation;                                                                           \
+    typedef struct {                                                                               \
+        const char *isa; /* "baseline", "avx2", "avx512" */                                        \
+        /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)], each operand with row and column          \
+         * strides in elements, C with columns contiguous. Sums run over k in order, so a          \
+         * result does not depend on how M and N are shared out. bias may be NULL. `scratch`       \
+         * has `gemm_scratch` elements. */                                                         \
+        void (*gemm)(real *c, isize ldc, const real *a, isize ars, isize acs, const real *b,       \
+                     isize brs, isize bcs, isize M, isize N, isize K, int add, const real *bias,   \
+                     real *scratch);                                                               \
+        isize (*gemm_scratch)(isize M, isize N, isize K);                                          \
+        /* C (M,N) = A (M,K) B (N,K)^T [+ C] [+ bias (N)] as dot products along k: nothing is      \
+         * packed, so it is the one for few rows (M = 1: matrix times vector). */                  \
+        void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
+                         isize M, isize N, isize K, int add, const real *bias);                    \
+        /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
+        void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
+        const name##_activation *activations; /* ends with label == NULL */                        \
+        /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
+        void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
+        /* y = sigmoid(x) and l (n) = log(1 + exp(x)), both without overflow; y may be x */        \
+        void (*sigmoid_softplus)(real *y, real *l, const real *x, isize n);                        \
+        double (*sum_squares)(const real *x, isize n); /* accumulated in double */                 \
+        int (*all_finite)(const real *x, isize n);                                                 \
+        /* Optimizer steps over n parameters p with gradient g; g is scaled by `scale` first,      \
+         * then weight_decay * p is added (L2). Formulas: PyTorch's. */                            \
+        void (*sgd)(real *p, const real *g, real *m, isize n, double rate, double scale,           \
+                    double weight_decay, double momentum, int nesterov, int first);                \
+        /* decoupled: p *= 1 - rate * weight_decay instead (AdamW). step counts from 1 */          \
+        void (*adam)(real *p, const real *g, real *m, real *v, isize n, double rate, double scale, \
+                     double weight_decay, int decoupled, double beta_1, double beta_2,             \
+                     double epsilon, int64_t step);                                                \
+        void (*rmsprop)(real *p, const real *g, real *v, real *m, isize n, double rate,            \
+                        double scale, double weight_decay, double rho, double epsilon,             \
+                        double momentum);                                                          \
+        void (*adagrad)(real *p, const real *g, real *v, isize n, double rate, double scale,       \
+                        double weight_decay, double epsilon);                                      \
+        /* keep[i] = 1 with probability 1 - rate, else 0. Counter-based (Philox 4x32-10, Salmon    \
+         * et al. 2011): element i of the stream (key, step) depends on nothing else; `first`      \
+         * is the index of keep[0] in the stream. */                                               \
+        void (*dropout_mask)(uint8_t *keep, isize first, isize n, double rate, uint64_t key,       \
+                             uint64_t step);                                                       \
+        /* y = x * keep * scale [+ y] */                                                           \
+        void (*dropout_apply)(real *y, const real *x, const uint8_t *keep, isize n, double scale,  \
+                              int add);                                                            \
+    } name##_table;
+
+DECLARE_TABLE(float, f32)
+DECLARE_TABLE(double, f64)
+
+typedef struct {
+    const f32_table *f32;
+    const f64_table *f64;
+} simd_tables;
+
+/* The best tables that this CPU runs, or those of the instruction set named (NULL: the best).
+ * A name that is unknown here or that this CPU lacks gives {NULL, NULL}. */
+simd_tables simd_select(const char *isa);
+
+#endif

@@ -1,0 +1,173 @@
+/* Template: vectors of REAL, written with the compiler's vector extensions (GCC 12, Clang).
+ *
+ * A vector has LANES lanes in blocks of 16 bytes, BLOCK lanes each (isa.h). A `part` is the first
+ * few lanes of a vector: the end of a row. */
+
+typedef REAL NAME(vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL NAME(block) __attribute__((vector_size(16)));
+/* The same in memory: at any address a REAL may have. */
+typedef NAME(vec) NAME(vec_mem) __attribute__((aligned(REAL_IS_DOUBLE ? 8 : 4), may_alias));
+typedef NAME(block) NAME(block_mem) __attribute__((aligned(REAL_IS_DOUBLE ? 8 : 4), may_alias));
+
+ALWAYS_INLINE NAME(vec) NAME(load)(const REAL *p) {
+    return *(const NAME(vec_mem) *)p;
+}
+
+ALWAYS_INLINE void NAME(store)(REAL *p, NAME(vec) v) {
+    *(NAME(vec_mem) *)p = v;
+}
+
+/* ---- parts: memory beyond the first n lanes is neither read nor written ---- */
+
+#if VECTOR_BYTES == 64
+#if REAL_IS_DOUBLE
+typedef __mmask8 NAME(mask);
+#define X86_(op) _mm512_##op##_pd
+#else
+typedef __mmask16 NAME(mask);
+#define X86_(op) _mm512_##op##_ps
+#endif
+
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+    return (NAME(mask))((1u << n) - 1);
+}
+
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+    return (NAME(vec))X86_(maskz_loadu)(m, p);
+}
+
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+    X86_(mask_storeu)(p, m, v);
+}
+
+#elif VECTOR_BYTES == 32
+typedef __m256i NAME(mask);
+#if REAL_IS_DOUBLE
+#define X86_(op) _mm256_##op##_pd
+#else
+#define X86_(op) _mm256_##op##_ps
+#endif
+
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+#if REAL_IS_DOUBLE
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+#else
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+#endif
+}
+
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+    return (NAME(vec))X86_(maskload)(p, m);
+}
+
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+    X86_(maskstore)(p, m, v);
+}
+
+#else
+typedef isize NAME(mask); /* the number of lanes itself */
+
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+    return n;
+}
+
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+    NAME(vec) v = {0};
+    for (int i = 0; i < LANES; i++)
+        if (i < m) v[i] = p[i];
+    return v;
+}
+
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+    for (int i = 0; i < LANES; i++)
+        if (i < m) p[i] = v[i];
+}
+#endif
+#undef X86_
+
+/* ---- blocks ---- */
+
+/* One vector from LANES / BLOCK blocks in memory, `offset[0]`, `offset[step]`, ... from p. */
+ALWAYS_INLINE NAME(vec) NAME(load_blocks)(const REAL *p, const isize *offset, int step) {
+#define AT_(g) (*(const NAME(block_mem) *)(p + offset[(g) * step]))
+#if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
+    __m512d v = _mm512_castpd128_pd512(AT_(0));
+    v = _mm512_insertf64x2(v, AT_(1), 1);
+    v = _mm512_insertf64x2(v, AT_(2), 2);
+    return (NAME(vec))_mm512_insertf64x2(v, AT_(3), 3);
+#elif VECTOR_BYTES == 64
+    __m512 v = _mm512_castps128_ps512(AT_(0));
+    v = _mm512_insertf32x4(v, AT_(1), 1);
+    v = _mm512_insertf32x4(v, AT_(2), 2);
+    return (NAME(vec))_mm512_insertf32x4(v, AT_(3), 3);
+#elif VECTOR_BYTES == 32 && REAL_IS_DOUBLE
+    return (NAME(vec))_mm256_insertf128_pd(_mm256_castpd128_pd256(AT_(0)), AT_(1), 1);
+#elif VECTOR_BYTES == 32
+    return (NAME(vec))_mm256_insertf128_ps(_mm256_castps128_ps256(AT_(0)), AT_(1), 1);
+#else
+    (void)step;
+    return AT_(0);
+#endif
+#undef AT_
+}
+
+/* The sum of the blocks of v: halves are added first, so the order is the same for every caller. */
+ALWAYS_INLINE NAME(block) NAME(add_blocks)(NAME(vec) v) {
+#if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
+    __m256d h = _mm512_castpd512_pd256(v) + _mm512_extractf64x4_pd(v, 1);
+    return (NAME(block))(_mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1));
+#elif VECTOR_BYTES == 64
+    __m256 h = _mm512_castps512_ps256(v) + _mm512_extractf32x8_ps(v, 1);
+    return (NAME(block))(_mm256_castps256_ps128(h) + _mm256_extractf128_ps(h, 1));
+#elif VECTOR_BYTES == 32 && REAL_IS_DOUBLE
+    return (NAME(block))(_mm256_castpd256_pd128(v) + _mm256_extractf128_pd(v, 1));
+#elif VECTOR_BYTES == 32
+    return (NAME(block))(_mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1));
+#else
+    return v;
+#endif
+}
+
+/* Transpose BLOCK vectors blockwise: lane i of a block in row j <-> lane j in row i. */
+ALWAYS_INLINE void NAME(transpose_blocks)(NAME(vec) *r) {
+#define FIRST_(g) (g), (g) + LANES
+#define SECOND_(g) (g) + 1, (g) + LANES + 1
+#define THIRD_(g) (g) + 2, (g) + LANES + 2
+#define FOURTH_(g) (g) + 3, (g) + LANES + 3
+#define FIRST_PAIR_(g) (g), (g) + 1, (g) + LANES, (g) + LANES + 1
+#define SECOND_PAIR_(g) (g) + 2, (g) + 3, (g) + LANES + 2, (g) + LANES + 3
+#define LOW_(g) FIRST_(g), SECOND_(g)
+#define HIGH_(g) THIRD_(g), FOURTH_(g)
+#if REAL_IS_DOUBLE
+    NAME(vec) low = SHUFFLE(r[0], r[1], EACH_BLOCK(FIRST_));
+    r[1] = SHUFFLE(r[0], r[1], EACH_BLOCK(SECOND_));
+    r[0] = low;
+#else
+    NAME(vec) a = SHUFFLE(r[0], r[1], EACH_BLOCK(LOW_)), b = SHUFFLE(r[2], r[3], EACH_BLOCK(LOW_));
+    NAME(vec) c = SHUFFLE(r[0], r[1], EACH_BLOCK(HIGH_)), d = SHUFFLE(r[2], r[3], EACH_BLOCK(HIGH_));
+    r[0] = SHUFFLE(a, b, EACH_BLOCK(FIRST_PAIR_));
+    r[1] = SHUFFLE(a, b, EACH_BLOCK(SECOND_PAIR_));
+    r[2] = SHUFFLE(c, d, EACH_BLOCK(FIRST_PAIR_));
+    r[3] = SHUFFLE(c, d, EACH_BLOCK(SECOND_PAIR_));
+#endif
+}
+
+/* The sums of BLOCK vectors side by side. The order of additions depends on nothing. */
+ALWAYS_INLINE NAME(block) NAME(add_lanes)(const NAME(vec) *r) {
+#if REAL_IS_DOUBLE
+    NAME(vec) sum = SHUFFLE(r[0], r[1], EACH_BLOCK(FIRST_)) + SHUFFLE(r[0], r[1], EACH_BLOCK(SECOND_));
+#else
+    NAME(vec) a = SHUFFLE(r[0], r[1], EACH_BLOCK(LOW_)) + SHUFFLE(r[0], r[1], EACH_BLOCK(HIGH_));
+    NAME(vec) b = SHUFFLE(r[2], r[3], EACH_BLOCK(LOW_)) + SHUFFLE(r[2], r[3], EACH_BLOCK(HIGH_));
+    NAME(vec) sum = SHUFFLE(a, b, EACH_BLOCK(FIRST_PAIR_)) + SHUFFLE(a, b, EACH_BLOCK(SECOND_PAIR_));
+#endif
+    return NAME(add_blocks)(sum);
+}
+#undef FIRST_
+#undef SECOND_
+#undef THIRD_
+#undef FOURTH_
+#undef FIRST_PAIR_
+#undef SECOND_PAIR_
+#undef LOW_
+#undef HIGH_

@@ -1,0 +1,62 @@
+"""How many threads a plan may use. The threads themselves are team.c's."""
+
+cdef extern from "team.h" nogil:
+    int team_run(team_work work, void *argument, int members)
+    void team_barrier(int members)
+    unsigned long team_flush_denormals()
+    void team_restore_denormals(unsigned long state)
+    long long team_clock()
+
+cdef int asked = 1
+cdef int processors = 1
+cdef bint exactly = False
+
+
+cdef int run(team_work work, void *argument, int members) noexcept nogil:
+    return team_run(work, argument, members)
+
+
+cdef void barrier(int members) noexcept nogil:
+    team_barrier(members)
+
+
+cdef unsigned long flush_denormals() noexcept nogil:
+    return team_flush_denormals()
+
+
+cdef void restore_denormals(unsigned long state) noexcept nogil:
+    team_restore_denormals(state)
+
+
+cdef long long clock() noexcept nogil:
+    return team_clock()
+
+
+cdef int most_members() noexcept nogil:
+    # More members than processors only take turns: two are as good as sixteen on two processors.
+    return asked if exactly or asked < processors else processors
+
+
+def configure(int threads, int cpus, bint force=False):
+    """Sets the threads asked for and the processors there are.
+
+    ``force`` runs exactly ``threads`` members on every plan, however small and whatever the
+    machine: for tests.
+    """
+    global asked, processors, exactly
+    asked = min(threads, TEAM_MAX)
+    processors = cpus
+    exactly = force
+
+
+def largest():
+    """The largest team that a later setting may ask for without `force`."""
+    return asked if exactly else processors
+
+
+def threads():
+    return asked
+
+
+cdef bint forced() noexcept nogil:
+    return exactly

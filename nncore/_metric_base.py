@@ -1,0 +1,251 @@
+"""What the metrics share: the base class, means, and the checks of what comes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._names import lookup, real
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_AVERAGES = {"macro": "macro", "micro": "micro", "weighted": "weighted"}
+
+
+class Metric:
+    """Base of all metrics: a subclass defines `update`, `result`, `reset`, and perhaps `name`.
+
+    >>> class LargestError(Metric):
+    ...     name = "largest_error"
+    ...     def reset(self):
+    ...         self.largest = 0.0
+    ...     def update(self, y_true, y_pred, sample_weight=None):
+    ...         self.largest = max(self.largest, float(np.abs(y_pred - y_true).max()))
+    ...     def result(self):
+    ...         return self.largest
+    >>> metric = LargestError()
+    >>> metric.update(np.array([1.0, 2.0]), np.array([1.5, 2.0]))
+    >>> metric.result()
+    0.5
+    """
+
+    name: str = "metric"
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all examples."""
+        raise NotImplementedError(f"{type(self).__name__} must define reset()")
+
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Add examples."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(...)")
+
+    def result(self) -> float:
+        """The value over all examples since the last reset."""
+        raise NotImplementedError(f"{type(self).__name__} must define result()")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r})"
+
+
+class Mean(Metric):
+    """A weighted mean over answers, NaN before the first: a subclass defines `each`."""
+
+    def reset(self) -> None:
+        self._total = 0.0
+        self._weight = 0.0
+
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        each = self.each(y_true, y_pred)
+        if sample_weight is None:
+            self._total += float(each.sum(dtype=np.float64))
+            self._weight += each.size
+        else:
+            weights = flat_weights(self.name, sample_weight, each.shape)
+            self._total += float(weights @ each.ravel())
+            self._weight += float(weights.sum())
+
+    def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
+        """The value of every answer."""
+        raise NotImplementedError
+
+    def result(self) -> float:
+        return self._total / self._weight if self._weight else float("nan")
+
+
+class PerClass(Metric):
+    """Counts per class of hits, predictions and examples; what to make of them is a subclass's.
+
+    Yes or no: the value of class "yes". Classes: `average` of the values of the classes seen:
+    "macro" (the plain mean), "weighted" (by examples), "micro" (all counts taken together).
+    """
+
+    def __init__(
+        self,
+        average: str = "macro",
+        threshold: float = 0.5,
+        multi_label: bool = False,
+        name: str | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        self.average = lookup(f"average of {owner}", average, _AVERAGES)
+        self.threshold = real(owner, "threshold", threshold)
+        self.multi_label = multi_label
+        super().__init__(name)
+
+    def reset(self) -> None:
+        self._counts: NDArray[np.float64] | None = None  # (3, C): hits, predicted, actual
+        self._classes = 0  # C, or 1 for yes or no
+
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        labels, chosen, classes = answers(
+            self.name, y_true, y_pred, self.threshold, self.multi_label
+        )
+        if self._counts is None:
+            self._classes = classes
+            self._counts = np.zeros((3, max(2, classes)))
+        elif classes != self._classes:
+            raise ValueError(
+                f"{self.name}: received predictions of {classes} classes after predictions of "
+                f"{self._classes}; reset() the metric first"
+            )
+        weights = None
+        if sample_weight is not None:
+            weights = flat_weights(self.name, sample_weight, labels.shape)
+        labels, chosen = labels.ravel(), chosen.ravel()
+        right = labels == chosen
+        size = self._counts.shape[1]
+        self._counts[0] += np.bincount(
+            labels[right], None if weights is None else weights[right], size
+        )
+        self._counts[1] += np.bincount(chosen, weights, size)
+        self._counts[2] += np.bincount(labels, weights, size)
+
+    def result(self) -> float:
+        if self._counts is None:
+            return 0.0
+        counts = self._counts
+        if self._classes == 1:
+            return float(_ratio(*self.fraction(*counts[:, 1])))
+        if self.average == "micro":
+            return float(_ratio(*self.fraction(*counts.sum(axis=1))))
+        each = _ratio(*self.fraction(*counts))
+        weight = counts[2] if self.average == "weighted" else (counts[1] + counts[2] > 0)
+        return float(_ratio(weight @ each, weight.sum()))
+
+    def fraction(self, hits: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
+        """Numerator and denominator of the value of a class."""
+        raise NotImplementedError
+
+
+def answers(
+    metric: str, y_true: ArrayLike, y_pred: ArrayLike, threshold: float, multi_label: bool
+) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+    """The true and the predicted class of every answer, and the number of classes.
+
+    The number is 1 for yes or no, where the classes are 0 and 1.
+    """
+    scores = numbers(metric, "y_pred", y_pred)
+    if multi_label or scores.ndim == 1 or scores.shape[-1] == 1:
+        labels = _labels(metric, match(metric, numbers(metric, "y_true", y_true), scores), 2)
+        return labels, (scores > threshold).astype(np.intp), 1
+    labels, classes = class_labels(metric, y_true, scores)
+    return labels, scores.argmax(axis=-1), classes
+
+
+def class_labels(
+    metric: str, y_true: ArrayLike, scores: NDArray[Any]
+) -> tuple[NDArray[np.intp], int]:
+    """The true class of every example of scores (N, C), and C."""
+    truth = numbers(metric, "y_true", y_true)
+    leading, classes = scores.shape[:-1], scores.shape[-1]
+    if not leading or classes < 2:
+        raise ValueError(
+            f"{metric}: needs scores of 2 or more classes, received y_pred of shape "
+            f"{scores.shape} with y_true of shape {truth.shape}"
+        )
+    if truth.shape == scores.shape:  # one-hot or probabilities
+        return truth.argmax(axis=-1), classes
+    if truth.shape in (leading, (*leading, 1)):
+        return _labels(metric, truth, classes).reshape(leading), classes
+    raise ValueError(
+        f"{metric}: y_true of shape {truth.shape} does not fit y_pred of shape {scores.shape}; "
+        f"expected labels of shape {leading} or one-hot of shape {scores.shape}"
+    )
+
+
+def values(
+    metric: str, y_true: ArrayLike, y_pred: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """True and predicted numbers, float64, of one shape."""
+    guess = numbers(metric, "y_pred", y_pred).astype(np.float64, copy=False)
+    truth = match(metric, numbers(metric, "y_true", y_true), guess)
+    return truth.astype(np.float64, copy=False), guess
+
+
+def numbers(metric: str, argument: str, array: ArrayLike) -> NDArray[Any]:
+    """An array of real numbers with at least one axis."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise ValueError(
+            f"{metric}: {argument} must be an array of real numbers, "
+            f"received dtype {array.dtype}, shape {array.shape}"
+        )
+    return array
+
+
+def match(metric: str, truth: NDArray[Any], guess: NDArray[Any]) -> NDArray[Any]:
+    """`truth` in the shape of `guess`; either may lack the other's last axis of size 1."""
+    if truth.shape == guess.shape:
+        return truth
+    if (*truth.shape, 1) == guess.shape or truth.shape == (*guess.shape, 1):
+        return truth.reshape(guess.shape)
+    raise ValueError(
+        f"{metric}: y_true of shape {truth.shape} does not fit y_pred of shape {guess.shape}; "
+        "expected equal shapes"
+    )
+
+
+def flat_weights(
+    metric: str, sample_weight: ArrayLike, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """One weight per answer, flat, from weights over the leading axes of `shape`."""
+    weights = numbers(metric, "sample_weight", sample_weight).astype(np.float64, copy=False)
+    if weights.shape != shape[: weights.ndim]:
+        raise ValueError(
+            f"{metric}: sample_weight of shape {weights.shape} does not fit answers of shape "
+            f"{shape}; expected {shape[:1]} or more of its leading axes"
+        )
+    weights = weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
+    return np.broadcast_to(weights, shape).ravel()
+
+
+def _labels(metric: str, truth: NDArray[Any], classes: int) -> NDArray[np.intp]:
+    """Labels as integers in 0 .. classes - 1; floats only where they are integral."""
+    with np.errstate(invalid="ignore"):  # NaN is refused below
+        labels = truth.astype(np.intp, copy=False)
+    if truth.dtype.kind == "f" and not np.array_equal(labels, truth):
+        wrong = truth[labels != truth].flat[0]
+        raise ValueError(f"{metric}: labels must be integers, received {wrong}")
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"{metric}: labels must be in 0..{classes - 1}, received {wrong}")
+    return labels
+
+
+def _ratio(numerator: Any, denominator: Any) -> Any:
+    """numerator / denominator, and 0 where the denominator is 0."""
+    empty = denominator == 0
+    return np.where(empty, 0.0, numerator / np.where(empty, 1.0, denominator))

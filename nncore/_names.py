@@ -1,0 +1,146 @@
+"""Names and numbers that users pass in: found and checked in one place, with errors that help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
+    """Find an object by its name.
+
+    Raises TypeError when `name` is not a string, and ValueError when it is not in `table`: the
+    error names the kind, what was received, the nearest known name and all known names.
+
+    >>> lookup("activation", "relu", {"relu": max, "linear": abs})
+    <built-in function max>
+    >>> lookup("activation", "ReLu", {"relu": max, "linear": abs})
+    Traceback (most recent call last):
+    ValueError: unknown activation 'ReLu': did you mean 'relu'? Known names: linear, relu
+    """
+    known = ", ".join(sorted(table))
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} must be given by name, received {received(name)}; names: {known}")
+    if name in table:
+        return table[name]
+    raise ValueError(f"unknown {kind} {name!r}:{_suggestion(name, table)} Known names: {known}")
+
+
+def resolve(kind: str, value: object, table: Mapping[str, type[T]], base: type[T]) -> T:
+    """Turn a name, or an object that already is a `base`, into an object.
+
+    A name makes a new object with the default hyper-parameters of its class in `table`.
+    Raises ValueError for an unknown name, TypeError for anything else.
+
+    >>> resolve("number", "whole", {"whole": int}, int), resolve("number", 3, {"whole": int}, int)
+    (0, 3)
+    """
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str):
+        return lookup(kind, value, table)()
+    raise TypeError(
+        f"{kind} must be one of the names {', '.join(sorted(table))} or a "
+        f"{base.__name__} object, received {received(value)}"
+    )
+
+
+def positive_int(owner: str, argument: str, value: object) -> int:
+    """Return `value` as an int >= 1; `owner` and `argument` are for the error.
+
+    >>> positive_int("Dense", "units", np.int64(3))
+    3
+    >>> positive_int("Dense", "units", 0)
+    Traceback (most recent call last):
+    ValueError: Dense: units must be an integer >= 1, received 0
+    """
+    return integer(owner, argument, value, at_least=1)
+
+
+def integer(owner: str, argument: str, value: object, at_least: int | None = None) -> int:
+    """Return a Python or numpy integer (never a bool) as an int of at least `at_least`.
+
+    Raises TypeError for another type, ValueError for a smaller number.
+
+    >>> integer("EarlyStopping", "patience", 0, at_least=0)
+    0
+    """
+    expected = "an integer" if at_least is None else f"an integer >= {at_least}"
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{owner}: {argument} must be {expected}, received {received(value)}")
+    if at_least is not None and value < at_least:
+        raise ValueError(f"{owner}: {argument} must be {expected}, received {value}")
+    return int(value)
+
+
+def real(owner: str, argument: str, value: object, interval: str = "(-inf, inf)") -> float:
+    """Return a Python or numpy number as a finite float inside `interval`.
+
+    `interval` is written as in mathematics: "[0, 1)" is 0 <= value < 1.
+    Raises TypeError for what is no real number, ValueError outside the interval, for NaN or inf.
+
+    >>> real("Adam", "beta_1", 0.9, "[0, 1)")
+    0.9
+    >>> real("Adam", "beta_1", 1, "[0, 1)")
+    Traceback (most recent call last):
+    ValueError: Adam: beta_1 must be in [0, 1), received 1
+    """
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    expected = "finite" if interval == "(-inf, inf)" else f"in {interval}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(
+            f"{owner}: {argument} must be a number {expected}, received {received(value)}"
+        )
+    inside = -np.inf < value < np.inf
+    inside = inside and (low <= value if interval[0] == "[" else low < value)
+    inside = inside and (value <= high if interval[-1] == "]" else value < high)
+    if not inside:
+        raise ValueError(f"{owner}: {argument} must be {expected}, received {value}")
+    return float(value)
+
+
+def rate(owner: str, argument: str, value: object) -> float:
+    """Return `value` as a float in [0, 1): a rate of dropout, a momentum, a decay.
+
+    >>> rate("Dropout", "rate", 0.5)
+    0.5
+    """
+    return real(owner, argument, value, "[0, 1)")
+
+
+def settle(frozen: object, **fields: object) -> None:
+    """Store checked values in a frozen dataclass; for use in `__post_init__` only."""
+    for field, value in fields.items():
+        object.__setattr__(frozen, field, value)
+
+
+def received(value: object) -> str:
+    """Describe a value for an error, briefly: `3.5 (float)`, `the class Dense`.
+
+    >>> received(3.5), received(int), received(np.zeros((2, 3)))
+    ('3.5 (float)', 'the class int (call it: int())', 'an array of shape (2, 3)')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__} (call it: {value.__name__}())"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    text = repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return text if value is None else f"{text} ({type(value).__name__})"
+
+
+def _suggestion(name: str, table: Mapping[str, object]) -> str:
+    """Say which known name is nearest to a wrong one, or nothing."""
+    import difflib  # only needed to explain an error
+
+    folded = {_fold(known): known for known in table}
+    near = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.5)
+    return f" did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")

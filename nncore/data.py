@@ -1,0 +1,247 @@
+"""What users pass, checked and made ready for a plan's gathers.
+
+Nothing here copies a whole data set: arrays of the usual number types in row-major order are read
+where they are (memory-mapped files too), others are converted a stretch of rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore._kernels.gather import all_finite
+from nncore._names import positive_int
+
+if TYPE_CHECKING:
+    from nncore._kernels.gather import Gather
+    from nncore.losses import Loss
+    from nncore.plan import Plan
+
+STRETCH_BYTES = 32 << 20  # at most this much is converted at a time
+
+
+def real_array(what: str, value: Any) -> np.ndarray:
+    """The value as an array of real numbers; TypeError where it is none."""
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise TypeError(f"{what}: received a sparse matrix; pass {what}.toarray()")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{what}: received rows of unequal lengths ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{what}: received an array of dtype {array.dtype}; expected real numbers "
+            "(convert it: numpy.asarray(..., dtype='float32'))"
+        )
+    return array
+
+
+def as_list(what: str, value: Any, count: int) -> list[Any]:
+    """One value for each of ``count`` inputs or outputs."""
+    if count == 1:
+        return [value]
+    if not isinstance(value, (list, tuple)) or len(value) != count:
+        received = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise ValueError(f"{what}: received {received}; expected a list of {count}")
+    return list(value)
+
+
+def input_arrays(x: Any, shapes: Sequence[tuple[int, ...]], owner: str) -> list[np.ndarray]:
+    """The inputs as arrays (rows, *shape), as many rows in each."""
+    arrays = []
+    for i, (value, shape) in enumerate(zip(as_list("x", x, len(shapes)), shapes, strict=True)):
+        what = "x" if len(shapes) == 1 else f"x[{i}]"
+        array = real_array(what, value)
+        if array.shape[1:] != shape or array.ndim < 1:
+            hint = ""
+            if array.shape == shape:
+                hint = "; for one example, give it the batch axis: x[None]"
+            elif array.ndim == 1 and shape == (1,):
+                hint = "; give each number a row of its own: x[:, None]"
+            expected = ", ".join(map(str, ("rows", *shape)))
+            raise ValueError(
+                f"{owner}: received {what} of shape {array.shape}; expected ({expected}){hint}"
+            )
+        arrays.append(array)
+    counts = {len(array) for array in arrays}
+    if len(counts) > 1:
+        raise ValueError(f"{owner}: received inputs of {sorted(counts)} rows; expected as many")
+    if counts == {0}:
+        raise ValueError(f"{owner}: received an empty batch; expected at least one row")
+    return arrays
+
+
+@dataclass(eq=False)
+class Examples:
+    """Checked arrays: inputs, targets and weights of ``rows`` examples."""
+
+    inputs: list[np.ndarray]
+    targets: list[np.ndarray]
+    weight: np.ndarray | None
+    target_shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def weight_shape(self) -> tuple[int, ...] | None:
+        return None if self.weight is None else self.weight.shape[1:]
+
+    def stretch(self, batch: int) -> int:
+        """How many rows to hand to the plan at once: a multiple of the batch."""
+        arrays = [*self.inputs, *self.targets]
+        if all(a.flags.c_contiguous and a.dtype.isnative and a.dtype.char in _READ for a in arrays):
+            return -(-self.rows // batch) * batch
+        row = sum(8 * a.size // max(1, len(a)) for a in arrays)
+        return max(1, STRETCH_BYTES // max(1, row) // batch) * batch
+
+    def load(self, plan: Plan, first: int, end: int, order: np.ndarray | None = None) -> None:
+        """Lets the plan read the examples first..end (of ``order``) as its rows 0..end-first."""
+        arrays = [*self.inputs, *self.targets]
+        gathers = [*plan.inputs, *plan.targets]
+        if self.weight is not None:
+            arrays.append(self.weight)
+            gathers.append(plan.weight)
+        for gather, array in zip(gathers, arrays, strict=True):
+            read(gather, array, first, end, order, plan.dtype)
+
+    def subset(self, chosen: slice | np.ndarray) -> Examples:
+        """Some of the rows; slices are views."""
+        return Examples(
+            [a[chosen] for a in self.inputs],
+            [a[chosen] for a in self.targets],
+            None if self.weight is None else self.weight[chosen],
+            self.target_shapes,
+        )
+
+
+_READ = "?bhilqBHILQfd"  # the type characters of numbers that a gather reads as they are
+
+
+def read(
+    gather: Gather,
+    array: np.ndarray,
+    first: int,
+    end: int,
+    order: np.ndarray | None,
+    dtype: np.dtype,
+) -> None:
+    """Lets a gather read rows first..end, as they are or converted."""
+    if order is None:
+        part = array[first:end]
+        if not gather.read(part) and not gather.read(np.ascontiguousarray(part, dtype)):
+            raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
+        return
+    rows = order[first:end]
+    if not gather.read(array, rows) and not gather.read(np.ascontiguousarray(array[rows], dtype)):
+        raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
+
+
+def examples(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: dict[int, float] | None,
+    *,
+    owner: str,
+    input_shapes: Sequence[tuple[int, ...]],
+    output_shapes: Sequence[tuple[int, ...]],
+    losses: Sequence[Loss],
+    finite: bool,
+) -> Examples:
+    """Checks everything about a data set before anything runs.
+
+    ``finite``: also that arrays in memory have no NaN; memory-mapped files, which that would read
+    twice, are checked batch by batch in any case.
+    """
+    inputs = input_arrays(x, input_shapes, owner)
+    rows = len(inputs[0])
+    if y is None:
+        raise ValueError(f"{owner}: received no y; expected the targets of {rows} rows")
+    targets, shapes = [], []
+    for i, value in enumerate(as_list("y", y, len(losses))):
+        what = "y" if len(losses) == 1 else f"y[{i}]"
+        target = real_array(what, value)
+        if target.ndim < 1 or len(target) != rows:
+            count = len(target) if target.ndim else "no"
+            raise ValueError(f"{owner}: received {rows} rows of x and {count} of {what}")
+        try:
+            shapes.append(losses[i].target_shape(output_shapes[i], target.shape[1:]))
+            if finite and target.dtype.kind == "f" and not all_finite(target):
+                raise ValueError("NaN or infinite numbers")
+            losses[i].check(target, output_shapes[i])
+        except ValueError as error:
+            raise ValueError(
+                f"{owner}: received {what} of shape {target.shape}, dtype {target.dtype}: {error}"
+            ) from None
+        targets.append(target)
+    if finite:
+        for i, array in enumerate(inputs):
+            if not isinstance(array, np.memmap) and not all_finite(array):
+                what = "x" if len(inputs) == 1 else f"x[{i}]"
+                bad = next(r for r in range(rows) if not np.isfinite(array[r]).all())
+                raise ValueError(
+                    f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
+                    "needs finite numbers: clean the data or drop such rows"
+                )
+    weight = _weights(owner, rows, sample_weight, class_weight, targets, shapes, output_shapes)
+    return Examples(inputs, targets, weight, tuple(shapes))
+
+
+def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs):
+    """One weight for each row (or row and time step), or None."""
+    weight = None
+    if sample_weight is not None:
+        weight = real_array("sample_weight", sample_weight)
+        steps = outputs[0][:-1]
+        if weight.shape not in ((rows,), (rows, *steps)):
+            raise ValueError(
+                f"{owner}: received sample_weight of shape {weight.shape}; expected ({rows},)"
+            )
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            raise ValueError(f"{owner}: received sample_weight with NaN or below 0; expected >= 0")
+    if class_weight is None:
+        return weight
+    if len(targets) > 1:
+        raise ValueError(f"{owner}: class_weight is for one output; this model has {len(targets)}")
+    labels, shape, output = targets[0], shapes[0], outputs[0]
+    if shape == output and output[-1] > 1:
+        labels = labels.argmax(-1)
+    labels = labels.reshape(labels.shape[: max(1, len(output))])
+    present = np.unique(labels)
+    missing = [label.item() for label in present if label.item() not in class_weight]
+    if missing:
+        raise ValueError(
+            f"{owner}: received class_weight without the labels {missing}; give each a number"
+        )
+    factors = np.array([float(class_weight[label.item()]) for label in present])
+    if not (np.isfinite(factors).all() and (factors >= 0).all()):
+        raise ValueError(f"{owner}: received class_weight {class_weight}; expected numbers >= 0")
+    per_row = factors[np.searchsorted(present, labels)]
+    if weight is None:
+        return per_row
+    return per_row * weight.reshape(weight.shape + (1,) * (per_row.ndim - weight.ndim))
+
+
+def is_batches(x: Any, y: Any) -> bool:
+    """Whether x is an iterable of (x, y) batches rather than numbers."""
+    return (
+        y is None
+        and isinstance(x, Iterable)
+        and not isinstance(x, (np.ndarray, list, tuple, dict, str, bytes))
+        and not hasattr(x, "__array__")
+    )
+
+
+def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight or None) of one batch of an iterable."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise ValueError(
+            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y) or "
+            "(x, y, sample_weight)"
+        )
+    return (*batch, None) if len(batch) == 2 else tuple(batch)  # type: ignore[return-value]

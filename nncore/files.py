@@ -1,0 +1,212 @@
+"""Model files: one .safetensors with the parameters by name and, in its metadata as JSON, the
+architecture. A file never names code: only nncore's own classes, and those the caller passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from nncore import initializers, layers, losses, metrics, optimizers, schedules
+from nncore.interop import safetensors
+from nncore.layers.base import Input, Layer, Symbol
+
+FORMAT = 1  # of the metadata; a newer one is refused
+STATE = "training."  # prefix of the tensors that are no parameters
+
+
+def save(model: Any, path: Any, training_state: bool) -> None:
+    """See `Model.save`."""
+    graph = model._ready("save")
+    description = {
+        "format": FORMAT,
+        "class": type(model).__name__,
+        "dtype": str(model.dtype),
+        "seed": model.seed,
+        "graph": _describe_graph(graph),
+    }
+    tensors = {**model.params, **model.buffers}
+    if model.optimizer is not None:
+        description["compile"] = {
+            "optimizer": _describe(model.optimizer),
+            "loss": [_describe(loss) for loss in model._losses],
+            "metrics": [[_describe(metric) for metric in group] for group in model.metrics],
+        }
+    if training_state:
+        state = model._training_state()
+        moments = state.pop("moments")
+        for i in range(len(moments)):
+            for name, part in model._parameters.split(moments[i]).items():
+                tensors[f"{STATE}{i}.{name}"] = part
+        description["training"] = state
+    text = json.dumps(description, default=_as_json)
+    safetensors.save(path, tensors, {"nncore": text})
+
+
+def load(path: Any, *, custom: dict[str, type] | None = None) -> Any:
+    """Reads a model that `Model.save` wrote.
+
+    custom: name -> class, for layers, losses and metrics of your own. ValueError, naming the
+    file, where it is damaged, of another kind, or from a newer version.
+    """
+    from nncore.model import Graph, Model, Sequential
+
+    tensors, description = _read(path)
+    try:
+        classes = {"Model": Model, "Sequential": Sequential}
+        cls = classes.get(description["class"]) or (custom or {}).get(description["class"], Model)
+        model = cls.__new__(cls)
+        model._start(description["seed"], description["dtype"])
+        inputs, outputs = _build_graph(description["graph"], custom or {})
+        model._build(Graph(inputs, outputs, "load"))
+        if isinstance(model, Sequential):
+            model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))
+        if "compile" in description:
+            told = description["compile"]
+            model.compile(
+                _construct(told["optimizer"], custom or {}),
+                [_construct(loss, custom or {}) for loss in told["loss"]],
+                [[_construct(m, custom or {}) for m in group] for group in told["metrics"]],
+            )
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: its description is damaged ({error!r})") from error
+    _fill(path, model, tensors)
+    if "training" in description:
+        state = dict(description["training"])
+        moments = model._moments.copy()
+        for i in range(len(moments)):
+            for name, part in model._parameters.split(moments[i]).items():
+                saved = tensors.get(f"{STATE}{i}.{name}")
+                if saved is None or saved.shape != part.shape:
+                    raise ValueError(f"{path}: the optimizer's state of {name!r} does not fit")
+                part[...] = saved
+        try:
+            model._restore_training({**state, "moments": moments})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: its training state is damaged ({error!r})") from error
+    return model
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """See `Model.load_weights`."""
+    model._ready("load_weights")
+    tensors, _ = safetensors.load(path)
+    _fill(path, model, tensors)
+
+
+def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    tensors, metadata = safetensors.load(path)
+    if "nncore" not in metadata:
+        raise ValueError(
+            f"{path}: has tensors but no nncore model; for weights alone build the model and call "
+            "load_weights"
+        )
+    try:
+        description = json.loads(metadata["nncore"])
+        version = int(description["format"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: its description is damaged ({error!r})") from None
+    if version > FORMAT:
+        raise ValueError(
+            f"{path}: written by a newer nncore (format {version}; this one reads up to {FORMAT}): "
+            "upgrade nncore"
+        )
+    return tensors, description
+
+
+def _fill(path: Any, model: Any, tensors: dict[str, np.ndarray]) -> None:
+    """Copies tensors into the parameters and buffers, after all of them were checked."""
+    own = {**model.params, **model.buffers}
+    saved = {name: value for name, value in tensors.items() if not name.startswith(STATE)}
+    missing, extra = sorted(set(own) - set(saved)), sorted(set(saved) - set(own))
+    if missing or extra:
+        raise ValueError(
+            f"{path}: does not fit this model: missing {missing[:5]}, not known here {extra[:5]}"
+        )
+    for name, view in own.items():
+        if saved[name].shape != view.shape:
+            raise ValueError(
+                f"{path}: {name!r} has shape {saved[name].shape}; this model's is {view.shape}"
+            )
+        if saved[name].dtype.kind != "f":
+            raise ValueError(f"{path}: {name!r} has dtype {saved[name].dtype}; expected floats")
+    for name, view in own.items():
+        view[...] = saved[name]
+
+
+# ---- objects as JSON: {"class": name, field: value, ...} -----------------------------------------
+
+_MODULES = (layers, initializers, losses, metrics, optimizers, schedules)
+
+
+def _describe(value: Any) -> Any:
+    """A dataclass or a metric as a dict; numbers, strings and lists as they are."""
+    if isinstance(value, (list, tuple)):
+        return [_describe(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": _class_name(value), **fields}
+    if isinstance(value, metrics.Metric):
+        arguments = getattr(value, "arguments", {})
+        return {"class": _class_name(value), **{k: _describe(v) for k, v in arguments.items()}}
+    return value
+
+
+def _class_name(value: Any) -> str:
+    """"layers.Dense" for nncore's own, "MyLayer" for the caller's."""
+    cls = type(value)
+    for module in _MODULES:
+        if getattr(module, cls.__name__, None) is cls:
+            return f"{module.__name__.rpartition('.')[2]}.{cls.__name__}"
+    return cls.__name__
+
+
+def _construct(value: Any, custom: dict[str, type]) -> Any:
+    if isinstance(value, list):
+        return tuple(_construct(v, custom) for v in value)
+    if not isinstance(value, dict) or "class" not in value:
+        return value
+    name = value["class"]
+    fields = {k: _construct(v, custom) for k, v in value.items() if k != "class"}
+    family, _, own = name.rpartition(".")
+    for module in _MODULES:
+        if family and module.__name__.rpartition(".")[2] == family:
+            return getattr(module, own)(**fields)
+    if name not in custom:
+        raise ValueError(f"the model uses {name!r}: pass custom={{{name!r}: {name}}} to nn.load")
+    return custom[name](**fields)
+
+
+def _describe_graph(graph: Any) -> dict[str, Any]:
+    """Inputs by shape, layers once each, calls as (layer, inputs), outputs."""
+    found: list[Layer] = []
+    for _, symbol in graph.nodes:
+        if symbol.layer not in found:
+            found.append(symbol.layer)
+    place = {s: i for i, s in enumerate([*graph.inputs, *(s for _, s in graph.nodes)])}
+    return {
+        "inputs": [list(symbol.shape) for symbol in graph.inputs],
+        "layers": [_describe(layer) for layer in found],
+        "calls": [[found.index(s.layer), [place[i] for i in s.inputs]] for _, s in graph.nodes],
+        "outputs": [place[symbol] for symbol in graph.outputs],
+    }
+
+
+def _build_graph(description: dict[str, Any], custom: dict[str, type]):
+    symbols: list[Symbol] = [Input(tuple(shape)) for shape in description["inputs"]]
+    inputs = list(symbols)
+    built = [_construct(layer, custom) for layer in description["layers"]]
+    for number, sources in description["calls"]:
+        symbols.append(built[number]([symbols[i] for i in sources]))
+    return inputs, [symbols[i] for i in description["outputs"]]
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"save: {value!r} cannot be written to a file; use a name or an object of nncore in its "
+        "place"
+    )

@@ -1,0 +1,103 @@
+"""History: what `fit` reports. Progress: how it shows while it runs (tqdm draws it)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from nncore.data import Examples
+
+
+class History:
+    """``history``: dict of name to one number for each epoch ("loss", metrics, "val_..."), and
+    "seconds". ``epoch``: their numbers. ``interrupted``: whether Ctrl-C ended training."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.interrupted = False
+
+    def add(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        self.epoch.append(epoch)
+        for name, value in {**logs, "seconds": seconds}.items():
+            self.history.setdefault(name, []).append(float(value))
+
+    def plot(self, path: Any = None) -> Any:
+        """Draws the curves, training and validation of one quantity together; returns the
+        matplotlib figure and, given a path, writes it there. ImportError without matplotlib."""
+        try:
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
+        except ImportError:
+            raise ImportError(
+                "History.plot draws with matplotlib: pip install matplotlib"
+            ) from None
+        names = [n for n in self.history if not n.startswith("val_") and n != "seconds"]
+        figure = Figure(figsize=(5 * max(1, len(names)), 3.6), layout="constrained")
+        epochs = [epoch + 1 for epoch in self.epoch]
+        for i, name in enumerate(names):
+            axes = figure.add_subplot(1, len(names), i + 1)
+            axes.plot(epochs, self.history[name], "o-", ms=3, label="training")
+            if "val_" + name in self.history:
+                axes.plot(epochs, self.history["val_" + name], "o-", ms=3, label="validation")
+                axes.legend(frameon=False)
+            axes.set_title(name)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def __repr__(self) -> str:
+        last = {name: round(values[-1], 4) for name, values in self.history.items()}
+        return f"History({len(self.epoch)} epochs, last {last})"
+
+
+class Progress:
+    """A bar for each epoch, or nothing."""
+
+    def __init__(self, verbose: Any, epochs: int, train: Any, batch: int) -> None:
+        if verbose not in ("auto", True, False, 0, 1, 2):
+            raise ValueError(f"fit: received verbose {verbose!r}; expected 'auto', True or False")
+        self.shown = _has_screen() if verbose == "auto" else bool(verbose)
+        self.epochs = epochs
+        self.rows = train.rows if isinstance(train, Examples) else None
+        self.bar: Any = None
+
+    def begin(self, epoch: int) -> None:
+        if self.shown:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(
+                total=self.rows, desc=f"epoch {epoch + 1}/{self.epochs}", unit=" rows",
+                unit_scale=True, leave=True,
+            )  # fmt: skip
+
+    def show(self, rows: int, logs: dict[str, float]) -> None:
+        """``rows`` are done in this epoch."""
+        if self.bar is not None:
+            self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=False)
+            self.bar.update(rows - self.bar.n)
+
+    def end(self, logs: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=True)
+            self.close()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def quiet(self) -> Progress:
+        """One that shows nothing."""
+        return Progress(False, 1, None, 1)
+
+
+def _has_screen() -> bool:
+    """Whether someone watches: a terminal, or a notebook's kernel."""
+    if "ipykernel" in sys.modules:
+        return True
+    return bool(getattr(sys.stderr, "isatty", lambda: False)())

@@ -1,0 +1,176 @@
+"""Read and write .safetensors files: named arrays and a few strings, no code, nothing else.
+
+Source: https://github.com/huggingface/safetensors, whose library does the encoding. What is added
+here is that a save is atomic, that any array is stored right, and that a bad file is one error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["load", "save"]
+
+_DTYPES = {
+    "BOOL": "bool",
+    "C64": "complex64",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+}
+
+
+def save(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write arrays and strings to one file, completely or not at all.
+
+    The bytes go to a temporary file in the same folder, which then takes the name: whatever fails
+    (disk full, Ctrl-C, power), an older file of that name is either untouched or replaced by the
+    whole new one. Strided, Fortran-ordered and big-endian arrays are stored by value.
+    Raises TypeError or ValueError for what the format cannot hold, OSError if writing fails.
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> save(path, {"0.weight": np.ones((2, 3))}, {"made_by": "nncore"})
+    >>> tensors, metadata = load(path)
+    >>> tensors["0.weight"].shape, metadata
+    ((2, 3), {'made_by': 'nncore'})
+    """
+    import safetensors.numpy
+
+    arrays = {name: _plain(name, array) for name, array in tensors.items()}
+    strings = dict(metadata or {})
+    for key, value in strings.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"save: metadata must be strings, received {key!r}: {value!r}")
+    try:
+        data = safetensors.numpy.save(arrays)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"save: the arrays cannot be written as safetensors: {error}") from None
+    _write_atomically(os.path.realpath(os.fspath(path)), *_with_metadata(data, strings))
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read the arrays and strings of a file: new, writable arrays, in the order of the file.
+
+    That order is the format's (by size of the numbers, then by name), not the one they were saved
+    in. Raises FileNotFoundError (OSError) if the file cannot be read, and ValueError, which names
+    the path, if it is no whole safetensors file or holds numbers that NumPy does not have.
+    """
+    import json
+
+    import safetensors
+
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"load: {name!r} is not a regular file")
+        data = file.read()
+    try:
+        views = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+        tensors = {key: _array(key, view) for key, view in views}
+        # The library has checked the header: its length, then JSON with strings in __metadata__.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ValueError(f"load: {name!r} is not a whole safetensors file: {error}") from None
+    return tensors, header.get("__metadata__") or {}
+
+
+def _with_metadata(data: bytes, metadata: dict[str, str]) -> tuple[bytes, memoryview]:
+    """The encoded arrays with these strings in their header: its new bytes, and the rest.
+
+    The library shuffles the strings, so the same model would give another file each time, and
+    (0.8.0) writes a header that nobody can read when there are neither strings nor arrays.
+    """
+    import json  # not at the top: `import nncore` stays fast
+
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(data[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8
+    return len(text).to_bytes(8, "little") + text, memoryview(data)[end:]
+
+
+def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """The array as the library needs it: in C order, for it ignores strides."""
+    if not isinstance(name, str):
+        raise TypeError(f"save: names of tensors must be strings, received {name!r}")
+    if name == "__metadata__":
+        raise ValueError("save: the format keeps the name '__metadata__' for itself")
+    array = np.asarray(array)
+    if array.dtype.name not in _DTYPES.values():
+        raise TypeError(
+            f"save: tensor {name!r} has dtype {array.dtype}, "
+            f"expected one of {', '.join(_DTYPES.values())}"
+        )
+    return np.asarray(array, order="C")  # ascontiguousarray would give a scalar an axis
+
+
+def _array(name: str, view: dict[str, Any]) -> NDArray[Any]:
+    """A tensor of the library as an array over its own memory."""
+    if view["dtype"] not in _DTYPES:
+        raise ValueError(f"tensor {name!r} has type {view['dtype']}, which NumPy does not have")
+    array = np.frombuffer(view["data"], _DTYPES[view["dtype"]]).reshape(view["shape"])
+    return array if array.flags.writeable else array.copy()
+
+
+def _write_atomically(path: str, *pieces: bytes | memoryview) -> None:
+    """Replace the file at `path` (no link) by these bytes; afterwards it is on the disk."""
+    folder = os.path.dirname(path)
+    mode = None  # of a new file: what open() gives, 0o666 without the umask
+    if os.path.exists(path):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a device or a pipe: nothing to replace
+            with open(path, "wb") as file:
+                file.writelines(pieces)
+            return
+        if not os.access(path, os.W_OK):
+            raise PermissionError(13, "the file is write-protected", path)
+        mode = stat.S_IMODE(status.st_mode)
+    temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):  # Ctrl-C just after the replacement
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
+
+
+def _sync_folder(folder: str) -> None:
+    """Put the new name on the disk, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

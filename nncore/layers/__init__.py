@@ -1,0 +1,10 @@
+"""All layers, one file per family."""
+
+from nncore.layers.base import Input, Layer, Symbol
+from nncore.layers.core import Activation, Dense, Dropout, Embedding, Flatten, Reshape
+from nncore.layers.merging import Add, Concatenate, Multiply
+
+__all__ = [
+    "Activation", "Add", "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "Input",
+    "Layer", "Multiply", "Reshape", "Symbol",
+]  # fmt: skip

@@ -1,0 +1,214 @@
+"""Losses: what training makes small. Each is the mean over the batch.
+
+Classification losses work on logits: a closing softmax (for cross-entropy) or sigmoid (for binary
+cross-entropy) of the network is taken in by the loss, which is exact where the probability itself
+would be 0 or 1 in floating point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore._kernels import loss as kernels
+from nncore._kernels.python import PythonLoss
+from nncore._names import lookup
+from nncore.layers.base import layer
+
+if TYPE_CHECKING:
+    from nncore._kernels.op import Tensor
+    from nncore.plan import Plan
+
+
+def check_smoothing(owner: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{owner}: received label_smoothing {value}; expected 0 to 1")
+
+
+@layer
+class Loss:
+    """The base of losses, and of your own.
+
+    Your own defines, with NumPy, ``forward(self, y_true, y_pred)`` -> one loss for each row,
+    shape (rows,), and ``backward(self, y_true, y_pred)`` -> its gradient with respect to y_pred,
+    row by row, y_pred's shape. The mean over rows and sample weights are taken care of.
+
+    >>> import numpy as np, nncore as nn
+    >>> class Cube(nn.losses.Loss):
+    ...     def forward(self, y_true, y_pred):
+    ...         return (np.abs(y_pred - y_true) ** 3).sum(axis=1)
+    ...     def backward(self, y_true, y_pred):
+    ...         d = y_pred - y_true
+    ...         return 3 * d * np.abs(d)
+    >>> model = nn.Sequential([nn.Input((2,)), nn.Dense(1)], seed=0)
+    >>> model.compile("sgd", Cube())
+    """
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Closing activations that this loss takes in."""
+        return ()
+
+    def target_shape(self, output: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one row of the targets; ValueError where ``target`` does not fit."""
+        if int(np.prod(target)) == int(np.prod(output)) and (
+            target == output or output == (*target, 1) or target == (*output, 1)
+        ):
+            return output
+        raise ValueError(f"expected {('rows', *output)}, one number for each of the output")
+
+    def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
+        """ValueError for targets whose values this loss does not take."""
+
+    def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def backward(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} defines no backward")
+
+    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        """Puts the loss on a plan; returns what metrics compare with the targets."""
+        plan.add(PythonLoss(x, target, weight, self.forward, self.backward, plan.array))
+        return x
+
+
+@layer
+class CrossEntropy(Loss):
+    """-sum_c t_c log p_c for classes c, p = softmax(x) of the network's logits x.
+
+    Targets: class labels, integers 0 <= label < C, shape (rows,), or probabilities (one-hot,
+    say), shape (rows, C); time axes may stand between. With ``label_smoothing`` s the targets
+    are (1 - s) t + s / C (Szegedy et al. 2016). ValueError for labels out of range.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_smoothing("CrossEntropy", self.label_smoothing)
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        return ("softmax", "log_softmax")
+
+    def target_shape(self, output: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+        if len(output) < 1 or output[-1] < 2:
+            raise ValueError(
+                f"cross_entropy needs an output of at least two classes, not {output}; for one "
+                "number between two classes use 'binary_cross_entropy'"
+            )
+        if target == output:
+            return output
+        if target in (output[:-1], (*output[:-1], 1)):
+            return output[:-1]
+        raise ValueError(
+            f"expected labels {('rows', *output[:-1])} or probabilities {('rows', *output)}"
+        )
+
+    def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
+        if target.size == 0:
+            return
+        if target.shape[1:] == output:
+            if not target.min() >= 0:
+                raise ValueError("probabilities below 0, or NaN")
+            return
+        classes = output[-1]
+        low, high = target.min(), target.max()
+        if not 0 <= low <= high < classes:
+            wrong = low if not low >= 0 else high
+            raise ValueError(f"label {wrong}; expected 0..{classes - 1} for {classes} classes")
+        if target.dtype.kind == "f" and not (target == np.floor(target)).all():
+            raise ValueError("labels that are no integers")
+
+    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        prediction = plan.tensor(x.shape)
+        log_sum = plan.tensor(x.shape[:-1])
+        plan.add(
+            kernels.CrossEntropy(
+                x, target, weight, prediction, smoothing=self.label_smoothing, log_sum=log_sum
+            )
+        )
+        return prediction
+
+
+@layer
+class BinaryCrossEntropy(Loss):
+    """-t log p - (1 - t) log(1 - p), p = sigmoid(x) of the logits x; mean over all numbers.
+
+    Targets: 0..1 of the output's shape; (rows,) for an output (rows, 1). With
+    ``label_smoothing`` s the targets are (1 - s) t + s / 2.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_smoothing("BinaryCrossEntropy", self.label_smoothing)
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        return ("sigmoid",)
+
+    def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
+        if target.size and not 0 <= target.min() <= target.max() <= 1:
+            raise ValueError(f"targets from {target.min()} to {target.max()}; expected 0 to 1")
+
+    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        prediction, softplus = plan.tensor(x.shape), plan.tensor(x.shape)
+        plan.add(
+            kernels.BinaryCrossEntropy(
+                x, target, weight, prediction, smoothing=self.label_smoothing, softplus=softplus
+            )
+        )
+        return prediction
+
+
+class _Regression(Loss):
+    """A distance of prediction and target, mean over all numbers."""
+
+    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        distance = {"MeanSquaredError": "mse", "MeanAbsoluteError": "mae", "Huber": "huber"}
+        options = dataclasses.asdict(self)
+        plan.add(
+            kernels.Regression(x, target, weight, distance=distance[type(self).__name__], **options)
+        )
+        return x
+
+
+@layer
+class MeanSquaredError(_Regression):
+    """(x - t)^2, mean over all numbers. Targets have the output's shape."""
+
+
+@layer
+class MeanAbsoluteError(_Regression):
+    """|x - t|, mean over all numbers. Targets have the output's shape."""
+
+
+@layer
+class Huber(_Regression):
+    """(x - t)^2 / 2 where |x - t| <= delta, delta (|x - t| - delta / 2) beyond (Huber 1964)."""
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"Huber: received delta {self.delta}; expected a positive number")
+
+
+_NAMES = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+}
+
+
+def get(loss: Any) -> Loss:
+    """The loss itself, or the one of a name.
+
+    >>> get("mse")
+    MeanSquaredError()
+    """
+    return loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()

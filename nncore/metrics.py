@@ -1,0 +1,310 @@
+"""Metrics: how good the predictions are, gathered batch by batch.
+
+`update(y_true, y_pred, sample_weight)` adds a stretch of examples, `result()` is the value over all
+of them (however they were split), `reset()` forgets. Predictions are what the network puts out;
+those of a classifier come in one of three forms, N being any leading axes (batch, or batch, time):
+
+    classes     y_pred (N, C), scores of C >= 2 classes; y_true (N,) or (N, 1) integer labels,
+                or (N, C) one-hot or probabilities. The class of an example is its largest score.
+    yes or no   y_pred (N,) or (N, 1); y_true of either shape, 0 or 1. Yes is y_pred > threshold:
+                0.5 fits probabilities, use threshold=0 for a network that puts out logits.
+    many yes    `multi_label=True`: y_pred and y_true (N, L), L separate questions of yes or no.
+
+`sample_weight` has the leading axes of the answers: (N,), or (batch,) for all their time steps.
+Shapes that do not fit, and labels that are no classes, raise ValueError.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._metric_base import (
+    Mean,
+    Metric,
+    PerClass,
+    answers,
+    class_labels,
+    flat_weights,
+    numbers,
+    values,
+)
+from ._names import positive_int, real, resolve
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "AUC",
+    "F1",
+    "R2",
+    "Accuracy",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Metric",
+    "Precision",
+    "Recall",
+    "TopK",
+    "get",
+]
+
+
+class Accuracy(Mean):
+    """The share of answers that are right: mean(argmax(y_pred) == y_true).
+
+    >>> metric = Accuracy()
+    >>> metric.update([2, 0], [[0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
+    >>> metric.result()
+    0.5
+    """
+
+    name = "accuracy"
+
+    def __init__(
+        self, threshold: float = 0.5, multi_label: bool = False, name: str | None = None
+    ) -> None:
+        self.threshold = real("Accuracy", "threshold", threshold)
+        self.multi_label = multi_label
+        super().__init__(name)
+
+    def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
+        labels, chosen, _ = answers(self.name, y_true, y_pred, self.threshold, self.multi_label)
+        right: NDArray[np.bool] = labels == chosen
+        return right
+
+
+class TopK(Mean):
+    """The share of examples whose class is among the `k` largest scores.
+
+    Equal scores rank in the order of the classes, so k=1 is exactly Accuracy.
+    Raises ValueError for yes-or-no predictions, or for fewer than k classes.
+
+    >>> metric = TopK(k=2)
+    >>> metric.update([2, 0, 1], [[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.5, 0.1, 0.4]])
+    >>> round(metric.result(), 3)
+    0.667
+    """
+
+    name = "top_k"
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        self.k = positive_int("TopK", "k", k)
+        super().__init__(name)
+
+    def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
+        scores = numbers(self.name, "y_pred", y_pred)
+        labels, classes = class_labels(self.name, y_true, scores)
+        if classes < self.k:
+            raise ValueError(
+                f"{self.name}: k={self.k} needs predictions of at least {self.k} classes, "
+                f"received y_pred of shape {scores.shape}"
+            )
+        own = np.take_along_axis(scores, labels[..., None], axis=-1)
+        earlier = np.arange(classes) < labels[..., None]
+        ahead = ~(scores <= own) | ((scores == own) & earlier)  # a NaN score is never a success
+        among: NDArray[np.bool] = np.count_nonzero(ahead, axis=-1) < self.k
+        return among
+
+
+class Precision(PerClass):
+    """Of the answers "this class", the share that is right: hits / predicted, 0 if never given.
+
+    >>> metric = Precision()
+    >>> metric.update([1, 0, 1, 1], [0.9, 0.8, 0.7, 0.2])
+    >>> round(metric.result(), 3)
+    0.667
+    """
+
+    name = "precision"
+
+    def fraction(self, hits: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
+        return hits, predicted
+
+
+class Recall(PerClass):
+    """Of the examples of this class, the share that is found: hits / actual, 0 without examples.
+
+    >>> metric = Recall()
+    >>> metric.update([1, 0, 1, 1], [0.9, 0.8, 0.2, 0.1])
+    >>> round(metric.result(), 3)
+    0.333
+    """
+
+    name = "recall"
+
+    def fraction(self, hits: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
+        return hits, actual
+
+
+class F1(PerClass):
+    """The harmonic mean of precision and recall: 2 * hits / (predicted + actual), 0 for 0 / 0.
+
+    >>> metric = F1()
+    >>> metric.update([1, 0, 1, 1], [0.9, 0.8, 0.7, 0.2])
+    >>> round(metric.result(), 3)
+    0.667
+    """
+
+    name = "f1"
+
+    def fraction(self, hits: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
+        return 2 * hits, predicted + actual
+
+
+class AUC(Metric):
+    """The area under the ROC curve: P(score of a yes > score of a no), equal scores count half.
+
+    Exact: it keeps every score (4 to 24 bytes each) and sorts them in `result`. For yes-or-no
+    predictions; scores of many labels (N, L) are taken together. NaN when one class is missing
+    or a score is NaN. Source: Fawcett 2006, "An introduction to ROC analysis".
+
+    >>> metric = AUC()
+    >>> metric.update([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> metric.result()
+    0.75
+    """
+
+    name = "auc"
+
+    def reset(self) -> None:
+        self._chunks: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]] = []
+
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        scores = numbers(self.name, "y_pred", y_pred)
+        labels, _, _ = answers(self.name, y_true, scores, 0.5, multi_label=True)
+        weights = None
+        if sample_weight is not None:
+            weights = flat_weights(self.name, sample_weight, labels.shape).copy()
+        self._chunks.append((labels.ravel().astype(bool), scores.flatten(), weights))
+
+    def result(self) -> float:
+        if not self._chunks:
+            return float("nan")
+        yes = np.concatenate([labels for labels, _, _ in self._chunks])
+        scores = np.concatenate([scores for _, scores, _ in self._chunks])
+        weights = np.concatenate([np.ones(len(y)) if w is None else w for y, _, w in self._chunks])
+        if np.isnan(scores).any():
+            return float("nan")
+        order = np.argsort(scores)
+        scores, yes, weights = scores[order], yes[order], weights[order]
+        starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))[: len(scores)]
+        yes_here = np.add.reduceat(weights * yes, starts)  # weights of each distinct score
+        no_here = np.add.reduceat(weights * ~yes, starts)
+        no_below = np.cumsum(no_here) - no_here
+        pairs = yes_here.sum() * no_here.sum()
+        return float(yes_here @ (no_below + no_here / 2) / pairs) if pairs else float("nan")
+
+
+class MeanAbsoluteError(Mean):
+    """mean(|y_pred - y_true|), over all outputs of all examples.
+
+    >>> metric = MeanAbsoluteError()
+    >>> metric.update([[1.0], [2.0]], [[1.5], [2.0]])
+    >>> metric.result()
+    0.25
+    """
+
+    name = "mae"
+
+    def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
+        truth, guess = values(self.name, y_true, y_pred)
+        return np.abs(guess - truth)
+
+
+class MeanSquaredError(Mean):
+    """mean((y_pred - y_true)^2), over all outputs of all examples.
+
+    >>> metric = MeanSquaredError()
+    >>> metric.update([[1.0], [2.0]], [[1.5], [2.0]])
+    >>> metric.result()
+    0.125
+    """
+
+    name = "mse"
+
+    def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
+        truth, guess = values(self.name, y_true, y_pred)
+        return np.square(guess - truth)
+
+
+class R2(Metric):
+    """The coefficient of determination: 1 - sum((y_true - y_pred)^2) / sum((y_true - mean)^2).
+
+    Each output (the last axis of (N, D)) has its own; the result is their plain mean. An output
+    that never varies counts 1 if predicted exactly, else 0. NaN before the second example.
+
+    >>> metric = R2()
+    >>> metric.update([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
+    >>> metric.result()
+    0.5
+    """
+
+    name = "r2"
+
+    def reset(self) -> None:
+        self._examples = 0
+        self._weight = 0.0
+        self._mean: Any = 0.0  # of y_true, and its squared deviations: updated together, so that
+        self._spread: Any = 0.0  # a large mean does not cancel (Chan, Golub & LeVeque 1979)
+        self._error: Any = 0.0
+
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        truth, guess = values(self.name, y_true, y_pred)
+        leading = truth.shape[: max(1, truth.ndim - 1)]
+        outputs = truth.shape[-1] if truth.ndim > 1 else 1
+        if self._examples and outputs != len(self._mean):
+            raise ValueError(
+                f"{self.name}: received y_true of shape {truth.shape} and y_pred of shape "
+                f"{guess.shape} after {len(self._mean)} outputs; reset() the metric first"
+            )
+        truth, guess = truth.reshape(-1, outputs), guess.reshape(-1, outputs)
+        weights = np.ones(len(truth))
+        if sample_weight is not None:
+            weights = flat_weights(self.name, sample_weight, leading)
+        added = weights.sum()
+        if added == 0:
+            return
+        mean = weights @ truth / added
+        step = mean - self._mean
+        total = self._weight + added
+        self._spread += weights @ (truth - mean) ** 2 + step**2 * (self._weight * added / total)
+        self._mean += step * (added / total)
+        self._error += weights @ (truth - guess) ** 2
+        self._weight = total
+        self._examples += len(truth)
+
+    def result(self) -> float:
+        if self._examples < 2:
+            return float("nan")
+        flat = self._spread == 0
+        unexplained = np.where(flat, self._error > 0, self._error / np.where(flat, 1, self._spread))
+        return float(np.mean(1 - unexplained))
+
+
+_NAMES: dict[str, type[Metric]] = {
+    "accuracy": Accuracy,
+    "auc": AUC,
+    "f1": F1,
+    "mae": MeanAbsoluteError,
+    "mse": MeanSquaredError,
+    "precision": Precision,
+    "r2": R2,
+    "recall": Recall,
+    "top_k": TopK,
+}
+
+
+def get(metric: str | Metric) -> Metric:
+    """Return a new metric for a name; a metric stays itself.
+
+    Raises ValueError for an unknown name, TypeError for what is neither.
+
+    >>> get("accuracy")
+    Accuracy(name='accuracy')
+    """
+    return resolve("metric", metric, _NAMES, Metric)

@@ -1,0 +1,412 @@
+"""Model and Sequential: a graph of layers that owns its parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nncore import data
+from nncore._kernels.entry import Entry
+from nncore._names import positive_int
+from nncore.layers.base import Input, Layer, Symbol
+from nncore.parameters import Parameters
+from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
+from nncore.training import Training
+
+MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
+
+
+class Graph:
+    """Layers in the order in which they were called, from inputs to outputs.
+
+    ``nodes``: (name, symbol) of each call. A layer's name is its own, or its place in the order;
+    a layer called twice keeps the name of its first call.
+    """
+
+    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any], owner: str) -> None:
+        for what, expected, values in (("inputs", Input, inputs), ("outputs", Symbol, outputs)):
+            for value in values:
+                if not isinstance(value, expected):
+                    wanted = "nn.Input(...)" if expected is Input else "what a layer returned"
+                    raise TypeError(f"{owner}: received {value!r} in {what}; expected {wanted}")
+        self.inputs: tuple[Input, ...] = tuple(inputs)
+        self.outputs: tuple[Symbol, ...] = tuple(outputs)
+        if not self.inputs or not self.outputs:
+            raise ValueError(f"{owner}: needs at least one input and one output")
+        found: set[Symbol] = set()
+        waiting = list(self.outputs)
+        while waiting:
+            symbol = waiting.pop()
+            if symbol not in found:
+                found.add(symbol)
+                waiting.extend(symbol.inputs)
+        loose = [s for s in found if isinstance(s, Input) and s not in self.inputs]
+        if loose:
+            raise ValueError(f"{owner}: the outputs need {loose}, which is not among the inputs")
+        calls = sorted((s for s in found if s.layer is not None), key=lambda s: s.order)
+        names: dict[Layer, str] = {}
+        for place, symbol in enumerate(calls):
+            names.setdefault(symbol.layer, symbol.layer.name or str(place))
+        if len(set(names.values())) < len(names):
+            raise ValueError(f"{owner}: two layers have one name among {sorted(names.values())}")
+        self.nodes = [(names[symbol.layer], symbol) for symbol in calls]
+
+
+class Model(Training, Entry):
+    """A network from ``inputs`` to ``outputs``, made by calling layers.
+
+    seed: of the initial weights, of shuffling and of dropout (None: another each time).
+    dtype: "float32" or "float64". Parameters are in ``params``, a dict of name to writable view.
+
+    >>> import nncore as nn
+    >>> x = nn.Input((8,))
+    >>> h = nn.Dense(8, "relu")(x)
+    >>> model = nn.Model(x, nn.Dense(1)(nn.Add()([x, h])), seed=0)
+    >>> list(model.params)
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    def __init__(
+        self,
+        inputs: Input | Sequence[Input],
+        outputs: Symbol | Sequence[Symbol],
+        *,
+        seed: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self._start(seed, dtype)
+        as_tuple = [(v,) if isinstance(v, Symbol) else tuple(v) for v in (inputs, outputs)]
+        self._build(Graph(*as_tuple, type(self).__name__))
+
+    def _start(self, seed: int | None, dtype: Any) -> None:
+        """What does not depend on the layers."""
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            self.dtype = np.dtype(object)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"{type(self).__name__}: received dtype {dtype!r}; expected 'float32' or 'float64'"
+            )
+        entropy = np.random.SeedSequence(seed)
+        self.seed = entropy.entropy
+        first, second, third = entropy.spawn(3)
+        self._initial = first
+        self._shuffling = np.random.Generator(np.random.PCG64(second))
+        self._key = int(third.generate_state(1, np.uint64)[0])
+        self.graph: Graph | None = None
+        self._plans: dict[Any, Plan] = {}
+        self._forward_plan: Plan | None = None
+        self._parameters = Parameters(self.dtype)
+        self._reset_training()
+
+    def _build(self, graph: Graph) -> None:
+        """Finds all shapes, then makes and initializes the parameters."""
+        declared = Plan(graph, self._parameters, "declare")
+        self._output_shapes = [y.shape for y in declared.outputs]
+        self._node_shapes = declared.node_shapes
+        self._parameters.allocate()
+        self._parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
+        self.graph = graph
+
+    def _ready(self, what: str) -> Graph:
+        if self.graph is None:
+            raise ValueError(
+                f"{what} needs the network's shapes: begin it with nn.Input(shape), or call the "
+                "model on data first"
+            )
+        return self.graph
+
+    # ---- parameters --------------------------------------------------------------------------
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """All parameters by name, in layer order: writable views of the model's memory."""
+        self._ready("params")
+        return dict(self._parameters.views)
+
+    @property
+    def grads(self) -> dict[str, np.ndarray]:
+        """Their gradients, as the last backward pass left them: views too."""
+        self._ready("grads")
+        return dict(self._parameters.gradient_views)
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What layers keep besides parameters, such as running statistics."""
+        return {}
+
+    def count_params(self) -> int:
+        """How many numbers the parameters are."""
+        return sum(view.size for view in self.params.values())
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of one example: a tuple, or a list of them for several inputs."""
+        shapes = [symbol.shape for symbol in self._ready("input_shape").inputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of one example's output: a tuple, or a list of them."""
+        self._ready("output_shape")
+        shapes = self._output_shapes
+        return shapes[0] if len(shapes) == 1 else list(shapes)
+
+    def summary(self) -> None:
+        """Prints a table of layers, output shapes and numbers of parameters."""
+        from nncore.summary import table
+
+        print(table(self._ready("summary"), self._node_shapes, self._parameters, self))
+
+    def __repr__(self) -> str:
+        if self.graph is None:
+            return f"{type(self).__name__}(shapes not known yet)"
+        return f"{type(self).__name__}({self.input_shape} -> {self.output_shape})"
+
+    # ---- running -----------------------------------------------------------------------------
+
+    def _input_arrays(self, x: Any) -> list[np.ndarray]:
+        graph = self._graph_for(x)
+        owner = type(self).__name__
+        return data.input_arrays(x, [s.shape for s in graph.inputs], owner)
+
+    def _graph_for(self, x: Any) -> Graph:
+        return self._ready(type(self).__name__)
+
+    def _plan(self, purpose: str, rows: int, **options: Any) -> Plan:
+        """The plan for a purpose, for at least so many rows; built when there is none."""
+        key = (purpose, *options.items())
+        plan = self._plans.get(key)
+        if plan is None or plan.capacity < rows:
+            plan = Plan(self._ready(purpose), self._parameters, purpose, rows, **options)
+            plan.key = self._key
+            if plan.training and self._update is not None:
+                plan.set_update(self._update)
+            self._plans[key] = plan
+        return plan
+
+    def _infer(self, x: Any) -> Any:
+        """model(x) for what the fast way does not take; see `Entry.__call__`."""
+        arrays = self._input_arrays(x)
+        rows = len(arrays[0])
+        if rows > MOST_ROWS:
+            return self.predict(x, batch_size=MOST_ROWS)
+        size = (rows - 1).bit_length()
+        try:
+            plan = self.idle[size].pop()
+        except IndexError:
+            plan = Plan(self.graph, self._parameters, "inference", 1 << size)
+        try:
+            if len(arrays) == 1:
+                x = np.ascontiguousarray(arrays[0], self.dtype)
+                y = plan.infer(x)
+                if y is not None:
+                    return y
+            for gather, array in zip(plan.inputs, arrays, strict=True):
+                data.read(gather, array, 0, rows, None, self.dtype)
+            status = plan.execute(FORWARD, 0, rows)
+            if status:
+                plan.fail(status)
+            outputs = [plan.array(y, rows).copy() for y in plan.outputs]
+            return outputs[0] if len(outputs) == 1 else outputs
+        finally:
+            for gather in plan.inputs:
+                gather.release()
+            self.idle[size].append(plan)
+
+    def predict(self, x: Any, batch_size: int = 256) -> Any:
+        """The network's output for all rows of x, ``batch_size`` at a time.
+
+        x: (rows, *input shape), any real numbers, a memory-mapped file too; a list of arrays for
+        several inputs. Returns an array (rows, *output shape), or a list of them. NaN passes
+        through. Works before `compile`.
+        """
+        arrays = self._input_arrays(x)
+        rows = len(arrays[0])
+        batch = positive_int("predict", "batch_size", batch_size)
+        shapes = self._output_shapes
+        outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
+        for first in range(0, rows, min(batch, MOST_ROWS)):
+            end = min(rows, first + min(batch, MOST_ROWS))
+            parts = [array[first:end] for array in arrays]
+            y = self(parts[0] if len(parts) == 1 else parts)
+            for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):
+                output[first:end] = part
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    # ---- a training loop of your own ---------------------------------------------------------
+
+    def forward(self, x: Any, training: bool = True) -> Any:
+        """The output for x, remembered for `backward`; with dropout, if ``training``."""
+        if not training:
+            self._forward_plan = None
+            return self(x)
+        arrays = self._input_arrays(x)
+        rows = len(arrays[0])
+        with self._exclusive():
+            plan = self._plan("training", rows)
+            for gather, array in zip(plan.inputs, arrays, strict=True):
+                data.read(gather, array, 0, rows, None, self.dtype)
+            status = plan.execute(FORWARD, 0, rows, 0.0, self._passes)
+            for gather in plan.inputs:
+                gather.release()
+            self._passes += 1
+            if status:
+                plan.fail(status)
+            self._forward_plan = plan
+            outputs = [plan.array(y, rows).copy() for y in plan.outputs]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def backward(self, dy: Any) -> Any:
+        """From the gradient of a loss with respect to the last `forward`'s output, fills
+        ``grads`` and returns the gradient with respect to its input."""
+        plan = self._forward_plan
+        if plan is None:
+            raise RuntimeError("backward: call forward(x, training=True) before each backward(dy)")
+        rows = plan.batch_rows
+        dys = data.as_list("dy", dy, len(plan.outputs))
+        for i, (y, value) in enumerate(zip(plan.outputs, dys, strict=True)):
+            value = data.real_array("dy", value)
+            if value.shape != (rows, *y.shape):
+                raise ValueError(
+                    f"backward: received dy of shape {value.shape} for output {i}; expected "
+                    f"{(rows, *y.shape)}"
+                )
+        with self._exclusive():
+            self._forward_plan = None
+            for y, value in zip(plan.outputs, dys, strict=True):
+                if y.addresses[1]:
+                    plan.array(y, rows, grad=True)[...] = value
+            status = plan.execute(BACKWARD, 0, rows, 0.0, self._passes - 1)
+            if status:
+                plan.fail(status)
+            dxs = [plan.array(gather.x, rows, grad=True).copy() for gather in plan.inputs]
+        return dxs[0] if len(dxs) == 1 else dxs
+
+    def apply_gradients(self) -> None:
+        """One step of the compiled optimizer with the gradients in ``grads``."""
+        self._needs_compile("apply_gradients")
+        with self._exclusive():
+            plan = self._forward_plan or self._plan("training", 1)
+            rate = float(self.optimizer.rates(self._update.step, 1)[0])
+            status = plan.execute(UPDATE, 0, 1, rate)
+            if status:
+                from nncore.failures import NonFiniteError
+
+                raise NonFiniteError(
+                    "apply_gradients: a gradient is NaN or infinite; the parameters stay as they "
+                    "were",
+                    self._update.step + 1,
+                )
+
+    # ---- keeping -----------------------------------------------------------------------------
+
+    def save(self, path: Any, training_state: bool = True) -> None:
+        """Writes the model to one .safetensors file, atomically.
+
+        The file has the architecture, the parameters and what `compile` was told; with
+        ``training_state`` also the optimizer's moments, its step and the random generators, so
+        that training goes on from the file to the bit as it would have without it.
+        """
+        from nncore import files
+
+        files.save(self, path, training_state)
+
+    def save_weights(self, path: Any) -> None:
+        """Writes the parameters (and buffers) by name to a .safetensors file, atomically."""
+        from nncore.interop import safetensors
+
+        safetensors.save(path, {**self.params, **self.buffers}, {})
+
+    def load_weights(self, path: Any) -> None:
+        """Reads what `save_weights` or `save` wrote; ValueError, and no change, where names or
+        shapes do not fit."""
+        from nncore import files
+
+        files.load_weights(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {
+            k: v
+            for k, v in self.__dict__.items()
+            if k not in ("_plans", "_parameters", "_update", "_forward_plan", "_lock")
+        }
+        return {
+            "fields": {**state, "optimizer": self.optimizer},
+            "weights": self._parameters.views,
+            "training": self._training_state(),
+        }
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.__getstate__())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return _rebuild(type(self), copy.deepcopy(self.__getstate__(), memo))
+
+
+def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
+    """A model from what `__getstate__` returned."""
+    model = cls.__new__(cls)
+    fields = dict(state["fields"])
+    model._start(0, fields["dtype"])
+    model.optimizer = fields.pop("optimizer")
+    model.__dict__.update(fields)
+    if model.graph is not None:
+        model._build(model.graph)
+        for name, value in state["weights"].items():
+            model._parameters.views[name][...] = value
+    model._restore_training(state["training"])
+    return model
+
+
+class Sequential(Model):
+    """A network whose layers follow one another; shapes come from a first `nn.Input`, or from
+    the first data.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((4,)), nn.Dense(16, "tanh"), nn.Dense(3)], seed=0)
+    >>> model([[0.1, 0.2, 0.3, 0.4]]).shape
+    (1, 3)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Input | Layer],
+        *,
+        seed: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self._start(seed, dtype)
+        self.layers = tuple(layers)
+        for i, item in enumerate(self.layers):
+            if not isinstance(item, Layer) and not (i == 0 and isinstance(item, Input)):
+                hint = " (Input comes first)" if isinstance(item, Input) else ""
+                hint = f": did you mean {item.__name__}()?" if isinstance(item, type) else hint
+                raise TypeError(
+                    f"Sequential: received {item!r} at place {i}; expected a layer{hint}"
+                )
+        if not any(isinstance(item, Layer) for item in self.layers):
+            raise ValueError("Sequential: received no layers; expected at least one")
+        if isinstance(self.layers[0], Input):
+            self._chain(self.layers[0], self.layers[1:])
+
+    def _chain(self, x: Input, layers: Sequence[Any]) -> None:
+        y: Symbol = x
+        for item in layers:
+            y = item(y)
+        self._build(Graph([x], [y], "Sequential"))
+
+    def _graph_for(self, x: Any) -> Graph:
+        if self.graph is None:
+            array = data.real_array("x", x)
+            if array.ndim < 2:
+                raise ValueError(
+                    f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
+                    "the network's input shape"
+                )
+            self._chain(Input(array.shape[1:]), self.layers)
+        return self._ready("Sequential")

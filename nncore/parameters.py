@@ -1,0 +1,83 @@
+"""The parameters of a model: flat vectors, and named views into them.
+
+One vector holds all weights and biases, a second their gradients: the optimizer, clipping and
+L-BFGS are each one pass over one vector. ``model.params`` are views of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nncore.arena import ALIGNMENT, address, aligned_zeros
+
+Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+
+
+class Parameters:
+    """Declared by the layers when a model is built, then allocated once.
+
+    ``values`` and ``gradients`` are the flat vectors; each parameter starts on a cache line, and
+    the gap before the next one holds zeros. ``views`` and ``gradient_views`` have the shapes.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
+        self.views: dict[str, np.ndarray] = {}
+        self.gradient_views: dict[str, np.ndarray] = {}
+        self.values = self.gradients = np.zeros(0, dtype)
+        self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
+
+    @property
+    def allocated(self) -> bool:
+        return bool(self.views) or not self.specs
+
+    def declare(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
+        known = self.specs.setdefault(name, (shape, initializer))
+        if known[0] != shape:
+            raise ValueError(
+                f"{name}: a layer used twice must see inputs of one width: its weights have "
+                f"shape {known[0]} for the first input and would need {shape} for the second"
+            )
+
+    def allocate(self) -> None:
+        """Makes the vectors (zeros) and the views."""
+        line = ALIGNMENT // self.dtype.itemsize
+        sizes = {name: int(np.prod(shape)) for name, (shape, _) in self.specs.items()}
+        total = sum(-(-size // line) * line for size in sizes.values())
+        self.values = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
+        self.gradients = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
+        start = 0
+        for name, (shape, _) in self.specs.items():
+            part = slice(start, start + sizes[name])
+            self._places.append((name, shape, start * self.dtype.itemsize))
+            self.views[name] = self.values[part].reshape(shape)
+            self.gradient_views[name] = self.gradients[part].reshape(shape)
+            start += -(-sizes[name] // line) * line
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draws all values, in the order of declaration."""
+        for name, (shape, initializer) in self.specs.items():
+            value = np.asarray(initializer(shape, rng))
+            if value.shape != shape:
+                raise ValueError(
+                    f"{name}: its initializer returned shape {value.shape}; expected {shape}"
+                )
+            self.views[name][...] = value
+
+    def addresses(self, name: str) -> tuple[int, int]:
+        """Where the value and the gradient of a parameter lie."""
+        return address(self.views[name]), address(self.gradient_views[name])
+
+    def copy_gradients(self) -> dict[str, np.ndarray]:
+        """The gradients by name, in arrays that are theirs."""
+        return self.split(self.gradients.copy())
+
+    def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Views with the parameters' shapes into a vector laid out like ``values``."""
+        return {
+            name: np.ndarray(shape, flat.dtype, flat, offset)
+            for name, shape, offset in self._places
+        }

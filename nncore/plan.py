@@ -1,0 +1,433 @@
+"""Plan: a model compiled for one number of rows, one dtype and one purpose.
+
+Building one is the only time Python sees a network: the layers put ops on the plan, the planner
+finds which gradients are needed and who writes them first, when each tensor lives, where the team
+must meet, and where everything lies in memory. From then on the compiled loop runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore._kernels import blas, simd, threads
+from nncore._kernels.activation import Activation
+from nncore._kernels.gather import Gather
+from nncore._kernels.merging import Copy
+from nncore._kernels.op import Op, Tensor
+from nncore._kernels.plan import Loop
+from nncore.arena import Storage, address, aligned_zeros, assign_offsets, round_up
+from nncore.parameters import Initializer, Parameters
+
+if TYPE_CHECKING:
+    from nncore.layers.base import Layer
+    from nncore.losses import Loss
+    from nncore.model import Graph
+
+FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
+
+# What a plan is for. "declare" only finds shapes and parameters; "training" is the forward and
+# the backward pass by hand; "loss" is a training step; "evaluation" is its forward half.
+PURPOSES = ("declare", "inference", "training", "loss", "evaluation")
+
+
+class Plan(Loop):
+    """Ops in order and the memory they work in; see the module.
+
+    ``targets``: the shapes of one row of the targets, one per loss. ``weights``: the shape of
+    one row's sample weight, None for none.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Parameters,
+        purpose: str,
+        rows: int = 1,
+        *,
+        losses: Sequence[Loss] = (),
+        targets: Sequence[tuple[int, ...]] = (),
+        weights: tuple[int, ...] | None = None,
+    ) -> None:
+        assert purpose in PURPOSES
+        self.parameters, self.purpose, self.most_rows = parameters, purpose, rows
+        self.dtype = parameters.dtype
+        self.training = purpose in ("training", "loss")
+        self.ops: list[Op] = []
+        self.inputs: list[Gather] = []
+        self.targets: list[Gather] = []
+        self.weight: Gather | None = None
+        self.predictions = []
+        self._tensors: list[Tensor] = []
+        self._parameters: dict[str, Tensor] = {}
+        self._path: list[str] = []
+        self._streams = 0
+        self._arena = np.zeros(0, np.uint8)
+        if not simd.wide():
+            blas.load()
+
+        values = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
+        self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
+        for name, symbol in graph.nodes:
+            with self.inside(name):
+                result = symbol.layer.build(self, *[values[s] for s in symbol.inputs])
+            values[symbol] = result
+            self.node_shapes.append((name, symbol, result.shape))
+        self.outputs = [values[symbol] for symbol in graph.outputs]
+        if losses:
+            self._add_losses(losses, targets, weights)
+        elif purpose == "inference":
+            self._own_outputs()
+        if purpose != "declare":
+            self._compile()
+
+    # ---- what a layer's `build` calls --------------------------------------------------------
+
+    def parameter(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> Tensor:
+        """A parameter of the layer under construction; the same one for the same name."""
+        path = ".".join([*self._path, name])
+        if path not in self._parameters:
+            if self.purpose == "declare":
+                self.parameters.declare(path, shape, initializer)
+            tensor = Tensor(shape, self.dtype.itemsize, path)
+            if self.purpose != "declare":
+                tensor.bind(*self.parameters.addresses(path))
+            tensor.wants_grad = self.training
+            self._parameters[path] = tensor
+        elif self.purpose == "declare":
+            self.parameters.declare(path, shape, initializer)  # refuses another shape
+        return self._parameters[path]
+
+    def tensor(self, shape: Sequence[int], itemsize: int | None = None) -> Tensor:
+        """Room for an op's output, or for what it saves: (rows, *shape)."""
+        tensor = Tensor(tuple(int(n) for n in shape), itemsize or self.dtype.itemsize)
+        self._tensors.append(tensor)
+        return tensor
+
+    def view(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """x's memory with another shape, as many numbers to a row."""
+        tensor = Tensor(tuple(shape), x.itemsize, None, x)
+        self._tensors.append(tensor)
+        return tensor
+
+    def add(self, op: Op) -> None:
+        """Puts an op on the plan; it runs after those before it."""
+        op.layer = ".".join(self._path)
+        op.uses_blas = not simd.wide()
+        self.ops.append(op)
+
+    def activation(self, name: str, x: Tensor) -> Tensor:
+        """sigma(x); x itself for linear."""
+        if name == "linear":
+            return x
+        y = self.tensor(x.shape)
+        self.add(Activation(name, x, y))
+        return y
+
+    def next_stream(self) -> int:
+        """A number for an op that draws random numbers, unlike any other's in this plan."""
+        self._streams += 1
+        return self._streams
+
+    @contextlib.contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Within it, parameters are named ``name.``..."""
+        self._path.append(name)
+        try:
+            yield
+        finally:
+            self._path.pop()
+
+    def where(self, layer: Layer) -> str:
+        """The layer's place and constructor call, for messages."""
+        return f"layer {'.'.join(self._path)!r}, {layer.describe()}"
+
+    def expect(
+        self,
+        layer: Layer,
+        inputs: tuple[Tensor, ...],
+        *,
+        count: int | None = None,
+        least_count: int = 1,
+        least_axes: int = 0,
+    ) -> tuple[Tensor, ...]:
+        """Refuses inputs of another number, or with too few axes."""
+        if count is not None and len(inputs) != count or len(inputs) < least_count:
+            wanted = count if count is not None else f"at least {least_count}"
+            raise ValueError(f"{self.where(layer)}: received {len(inputs)} inputs; takes {wanted}")
+        for x in inputs:
+            if len(x.shape) < least_axes:
+                raise ValueError(
+                    f"{self.where(layer)}: received an input of shape {x.shape} (without the "
+                    f"batch axis); expected at least {least_axes} axes"
+                )
+        return inputs
+
+    @property
+    def largest_integer(self) -> int:
+        """Up to which integer the plan's numbers count without gaps."""
+        return 2 ** (np.finfo(self.dtype).nmant + 1)
+
+    # ---- building ----------------------------------------------------------------------------
+
+    def _input(self, shape: tuple[int, ...]) -> Tensor:
+        x = self.tensor(shape)
+        x.wants_grad = self.purpose == "training"
+        gather = Gather(x, True, self.purpose == "loss")
+        self.inputs.append(gather)
+        self.ops.append(gather)
+        return x
+
+    def _extra_input(self, shape: tuple[int, ...]) -> Gather:
+        gather = Gather(self.tensor(shape), False, self.purpose == "loss")
+        self.ops.append(gather)
+        return gather
+
+    def _add_losses(self, losses, targets, weights) -> None:
+        self.targets = [self._extra_input(shape) for shape in targets]
+        if weights is not None:
+            self.weight = self._extra_input(weights)
+        for i, (loss, target) in enumerate(zip(losses, self.targets, strict=True)):
+            weight = self.weight.x if self.weight else None
+            with self.inside(f"loss of output {i}" if len(losses) > 1 else "loss"):
+                x = self._logits(self.outputs[i], loss.folds)
+                prediction = loss.build(self, x, target.x, weight)
+            self.predictions.append(prediction)
+        self.outputs = self.predictions
+
+    def _logits(self, x: Tensor, folds: tuple[str, ...]) -> Tensor:
+        """What a closing activation was applied to, if the loss takes that one in."""
+        op = x.producer
+        readers = [other for other in self.ops if x in other.inputs]
+        shared = readers or any(t.base is x for t in self._tensors) or self.outputs.count(x) > 1
+        if isinstance(op, Activation) and op.name in folds and not shared:
+            self.ops.remove(op)
+            return op.inputs[0]
+        return x
+
+    def _own_outputs(self) -> None:
+        """An output that is an input, or another output, gets memory of its own."""
+        taken = [root(gather.x) for gather in self.inputs]
+        for i, y in enumerate(self.outputs):
+            if root(y) in taken:
+                copy = self.tensor(y.shape)
+                self.ops.append(Copy(y, copy))
+                self.outputs[i] = copy
+            taken.append(root(self.outputs[i]))
+
+    def _compile(self) -> None:
+        planner = Planner(self)
+        meets = planner.meets
+        n = len(self.ops)
+        storages = planner.place(self.most_rows)
+        most = threads.largest()
+        scratch = round_up(max([op.scratch_size for op in self.ops], default=0)) + 64
+        arena_size = assign_offsets(storages)
+        self._arena = aligned_zeros(arena_size + scratch * most)
+        planner.bind(address(self._arena))
+        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:])
+        self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
+        for gather in self.gathers:
+            gather.settle(planner.sharing(gather.x))
+            gather.copy = self.alone  # arrays for Python must not outlive what they show
+        if self.purpose == "inference" and len(self.outputs) == 1 and not self.alone:
+            y = self.outputs[0]
+            self.set_output(planner.sharing(y), y.shape, self.dtype)
+
+    # ---- looking into the memory -------------------------------------------------------------
+
+    @property
+    def gathers(self) -> list[Gather]:
+        return [op for op in self.ops if isinstance(op, Gather)]
+
+    @property
+    def arena_bytes(self) -> int:
+        return self._arena.nbytes
+
+    def fill_arena(self, byte: int) -> None:
+        """Overwrites all working memory: a run must not depend on what it finds there."""
+        self._arena[:] = byte
+
+    def array(self, tensor: Tensor, rows: int, grad: bool = False) -> np.ndarray:
+        """A tensor's values or gradient, as an array that keeps the memory alive."""
+        if tensor.parameter:
+            p = self.parameters
+            return (p.gradient_views if grad else p.views)[tensor.parameter]
+        start = tensor.addresses[grad] - address(self._arena)
+        count = rows * tensor.size * tensor.itemsize
+        dtype = self.dtype if tensor.itemsize == self.dtype.itemsize else np.uint8
+        return self._arena[start : start + count].view(dtype).reshape(rows, *tensor.shape)
+
+    def fail(self, status: int) -> None:
+        """Raises what a run that went wrong means."""
+        from nncore.failures import explain
+
+        raise explain(self, status)
+
+
+def root(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one lies in."""
+    while tensor.base is not None:
+        tensor = tensor.base
+    return tensor
+
+
+class Planner:
+    """Gradients, lifetimes and memory of the ops of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.ops = plan, plan.ops
+        self.outputs = [root(t) for t in plan.outputs]
+        for op in self.ops:
+            wanted = any(root(x).wants_grad for x in op.inputs)
+            for y in op.outputs:
+                y.wants_grad = y.wants_grad or wanted
+        self.backward = self._find_backward() if plan.training else []
+        self.steps = [*self.ops, *self.backward]
+        self._value: dict[Tensor, Any] = {}
+        self._grad: dict[Tensor, Any] = {}
+        self._share_memory()
+        self._mark_additions()
+        self.meets = self._find_meetings()
+
+    def _find_backward(self) -> list[Op]:
+        """The ops whose backward pass must run, last op first."""
+        reached = set(self.outputs) if self.plan.purpose == "training" else set()
+        backward = []
+        for op in reversed(self.ops):
+            is_loss = not op.outputs
+            wanted = any(root(x).wants_grad for x in op.inputs)
+            if wanted and (is_loss or any(root(y) in reached for y in op.outputs)):
+                backward.append(op)
+                reached.update(root(x) for x in op.inputs if root(x).wants_grad)
+        return backward
+
+    def _share_memory(self) -> None:
+        """Views share their base's memory; an op in place shares its input's, value or gradient,
+        where it is the last to read the input and nobody needs it afterwards."""
+        readers: dict[Tensor, list[Op]] = {}
+        needed_later = {root(gather.x) for gather in self.plan.gathers} | set(self.outputs)
+        going_back = set(self.backward)
+        for op in self.ops:
+            for x in op.inputs:
+                readers.setdefault(root(x), []).append(op)
+                if op in going_back and op.backward_reads_x:
+                    needed_later.add(root(x))
+            if op in going_back and op.backward_reads_y:
+                needed_later.update(root(y) for y in op.outputs)
+        for op in self.ops:
+            if not op.in_place or op.inputs[0].parameter:
+                continue
+            x, y = root(op.inputs[0]), root(op.outputs[0])
+            if readers[x][-1] is not op or x.size != y.size:
+                continue
+            if self._group(self._value, x).isdisjoint(needed_later):
+                self._join(self._value, x, y)
+            if x not in self.outputs and x not in (root(g.x) for g in self.plan.inputs):
+                self._join(self._grad, x, y)
+
+    @staticmethod
+    def _group(groups: dict[Tensor, set[Tensor]], tensor: Tensor) -> set[Tensor]:
+        return groups.setdefault(tensor, {tensor})
+
+    def _join(self, groups: dict[Tensor, set[Tensor]], x: Tensor, y: Tensor) -> None:
+        together = self._group(groups, x) | self._group(groups, y)
+        for tensor in together:
+            groups[tensor] = together
+
+    def _mark_additions(self) -> None:
+        """The first to write a gradient overwrites, later ones add."""
+        written = set(self.outputs) if self.plan.purpose == "training" else set()
+        for op in self.backward:
+            op.add = 0
+            for i, x in enumerate(op.inputs):
+                if not root(x).wants_grad:
+                    continue
+                if root(x) in written:
+                    op.add |= 1 << i
+                written.add(root(x))
+        self.written = written
+
+    def _find_meetings(self) -> list[bool]:
+        """Before which steps the team must meet: where an op reads what others wrote."""
+        meets, last = [], None  # what has run since the last meeting: None, by rows, or not
+        for i, op in enumerate(self.steps):
+            by_rows = op.forward_by_rows if i < len(self.ops) else op.backward_by_rows
+            meet = last == "mixed" or (last == "rows" and not by_rows)
+            meets.append(meet)
+            last = "mixed" if not by_rows else "rows"
+        return meets
+
+    def place(self, rows: int) -> list[Storage]:
+        """A storage for each group of tensors, with its lifetime.
+
+        Lifetimes are counted in meetings, not in ops: between two meetings a member may be ops
+        ahead of another, so that memory changes hands only across one.
+        """
+        moment, moments = 0, []
+        for meet in self.meets:
+            moment += meet
+            moments.append(moment)
+        end = moment + 1
+        forward = {op: moments[i] for i, op in enumerate(self.ops)}
+        backward = {op: moments[len(self.ops) + i] for i, op in enumerate(self.backward)}
+        turn = max(forward.values(), default=0)
+        values: dict[int, Storage] = {}
+        grads: dict[int, Storage] = {}
+        self._value_storage: dict[Tensor, Storage] = {}
+        self._grad_storage: dict[Tensor, Storage] = {}
+
+        def need(groups, storages, found, tensor, when):
+            base = root(tensor)
+            if base.parameter:
+                return
+            group = self._group(groups, base)
+            size = round_up(max(t.size * t.itemsize for t in group) * rows)
+            storage = storages.setdefault(id(group), Storage(size, when, when))
+            storage.need(when)
+            for t in group:
+                found[t] = storage
+
+        for op in self.ops:
+            for t in (*op.inputs, *op.outputs, *op.saved):
+                need(self._value, values, self._value_storage, t, forward[op])
+            if op not in backward:
+                continue
+            for t in (
+                *op.saved,
+                *(op.inputs if op.backward_reads_x else ()),
+                *(op.outputs if op.backward_reads_y else ()),
+            ):
+                need(self._value, values, self._value_storage, t, backward[op])
+            for t in (*op.inputs, *op.outputs):
+                if root(t) in self.written:
+                    need(self._grad, grads, self._grad_storage, t, backward[op])
+        for t in self.outputs:
+            need(self._value, values, self._value_storage, t, end)
+            if t in self.written and self.plan.purpose == "training":
+                need(self._grad, grads, self._grad_storage, t, turn)
+        for gather in self.plan.inputs:
+            if root(gather.x) in self.written:
+                need(self._grad, grads, self._grad_storage, gather.x, end)
+        return [*values.values(), *grads.values()]
+
+    def bind(self, arena: int) -> None:
+        """Tells each tensor where it lies."""
+        for tensor in self.plan._tensors:
+            value = self._value_storage.get(root(tensor))
+            grad = self._grad_storage.get(root(tensor))
+            tensor.bind(
+                arena + value.offset if value else 0,
+                arena + grad.offset if grad and root(tensor).wants_grad else 0,
+            )
+        for tensor in self.plan._parameters.values():
+            value, grad = tensor.addresses
+            tensor.bind(value, grad if tensor in self.written else 0)
+
+    def sharing(self, tensor: Tensor) -> list[Tensor]:
+        """All tensors in this tensor's memory."""
+        group = self._group(self._value, root(tensor))
+        return [t for t in self.plan._tensors if root(t) in group]

@@ -1,0 +1,58 @@
+"""Builds the compiled kernels. What the package is, pyproject.toml says."""
+import platform
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+KERNELS = Path("nncore/_kernels")
+FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
+         "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
+
+# The hot loops are compiled once per instruction set and chosen at import.
+SIMD = {"baseline.c": [], "avx2.c": ["-march=x86-64-v3"],
+        "avx512.c": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
+if platform.machine() not in ("x86_64", "AMD64"):
+    SIMD = {"baseline.c": []}
+
+C_SOURCES = {
+    "simd": [f"simd/{name}" for name in [*SIMD, "select.c"]],
+    "threads": ["team.c"],
+}
+DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+              "initializedcheck": False, "binding": False, "embedsignature": True}
+
+
+class BuildWithFlagsPerFile(build_ext):
+    """build_ext with the flags of SIMD added for those files."""
+
+    def build_extensions(self):
+        compile_one = self.compiler._compile
+
+        def compile_with_flags(obj, source, extension, arguments, extra, options):
+            flags = [*extra, *SIMD.get(Path(source).name, [])]
+            compile_one(obj, source, extension, arguments, flags, options)
+
+        self.compiler._compile = compile_with_flags
+        super().build_extensions()
+
+
+def extension(source):
+    name = source.stem
+    return Extension(
+        f"nncore._kernels.{name}",
+        [str(source), *(str(KERNELS / c) for c in C_SOURCES.get(name, []))],
+        include_dirs=[str(KERNELS)],
+        depends=[str(path) for path in KERNELS.glob("**/*.h")],
+        extra_compile_args=FLAGS,
+        extra_link_args=["-pthread"] + (["-s"] if platform.system() == "Linux" else []),
+    )
+
+
+setup(
+    ext_modules=cythonize([extension(path) for path in sorted(KERNELS.glob("*.pyx"))],
+                          compiler_directives=DIRECTIVES, build_dir="build/cython",
+                          nthreads=2),
+    cmdclass={"build_ext": BuildWithFlagsPerFile},
+)
