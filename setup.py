@@ -1,4 +1,7 @@
 """Builds the compiled kernels. What the package is, pyproject.toml says."""
+
+import multiprocessing
+import os
 import platform
 from pathlib import Path
 
@@ -7,12 +10,23 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("nncore/_kernels")
-FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
-         "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
+FLAGS = [
+    "-O3",
+    "-std=gnu11",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-g0",
+    "-fvisibility=hidden",
+    "-Wno-unused-function",
+]
 
 # The hot loops are compiled once per instruction set and chosen at import.
-SIMD = {"baseline.c": [], "avx2.c": ["-march=x86-64-v3"],
-        "avx512.c": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
+SIMD = {
+    "baseline.c": [],
+    "avx2.c": ["-march=x86-64-v3"],
+    "avx512.c": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
 if platform.machine() not in ("x86_64", "AMD64"):
     SIMD = {"baseline.c": []}
 
@@ -20,12 +34,24 @@ C_SOURCES = {
     "simd": [f"simd/{name}" for name in [*SIMD, "select.c"]],
     "threads": ["team.c"],
 }
-DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
-              "initializedcheck": False, "binding": False, "embedsignature": True}
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "binding": False,
+    "embedsignature": True,
+}
+CAN_FORK = multiprocessing.get_start_method() == "fork"
 
 
 class BuildWithFlagsPerFile(build_ext):
-    """build_ext with the flags of SIMD added for those files."""
+    """build_ext with the flags of SIMD added for those files, on all processors."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
         compile_one = self.compiler._compile
@@ -51,8 +77,11 @@ def extension(source):
 
 
 setup(
-    ext_modules=cythonize([extension(path) for path in sorted(KERNELS.glob("*.pyx"))],
-                          compiler_directives=DIRECTIVES, build_dir="build/cython",
-                          nthreads=2),
+    ext_modules=cythonize(
+        [extension(path) for path in sorted(KERNELS.glob("*.pyx"))],
+        compiler_directives=DIRECTIVES,
+        build_dir="build/cython",
+        nthreads=os.cpu_count() if CAN_FORK else 0,
+    ),
     cmdclass={"build_ext": BuildWithFlagsPerFile},
 )

@@ -5,9 +5,11 @@
 >>> model.compile("adam", "cross_entropy", metrics=["accuracy"])
 """
 
-from nncore import callbacks, datasets, initializers, losses, metrics, optimizers, schedules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nncore import initializers, losses, optimizers
 from nncore.failures import NonFiniteError
-from nncore.files import load
 from nncore.history import History
 from nncore.layers import (
     Activation,
@@ -23,10 +25,15 @@ from nncore.layers import (
     Reshape,
 )
 from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
-from nncore.model import Model, Sequential
+from nncore.model import Model, Sequential, load
 from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 
+if TYPE_CHECKING:
+    from nncore import callbacks, datasets, metrics, schedules
+
 __version__ = "0.1.0"
+
+_LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when first asked for
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Dense",
@@ -35,3 +42,13 @@ __all__ = [
     "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
     "set_num_threads", "show_config",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return import_module(f"nncore.{name}")
+    raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

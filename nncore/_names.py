@@ -144,3 +144,25 @@ def _suggestion(name: str, table: Mapping[str, object]) -> str:
 
 def _fold(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def describe(value: object) -> str:
+    """A dataclass object as its constructor call, defaults left out.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Point:
+    ...     x: int
+    ...     y: int = 0
+    >>> describe(Point(3))
+    'Point(x=3)'
+    """
+    fields = getattr(value, "__dataclass_fields__", {}).values()
+    shown = [
+        f"{field.name}={own!r}"
+        for field in fields
+        if hasattr(value, field.name)
+        and (own := getattr(value, field.name)) is not field.default
+        and own != field.default
+    ]
+    return f"{type(value).__name__}({', '.join(shown)})"

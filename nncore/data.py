@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore._kernels.gather import all_finite
-from nncore._names import positive_int
 
 if TYPE_CHECKING:
     from nncore._kernels.gather import Gather
@@ -103,7 +102,7 @@ class Examples:
         """Lets the plan read the examples first..end (of ``order``) as its rows 0..end-first."""
         arrays = [*self.inputs, *self.targets]
         gathers = [*plan.inputs, *plan.targets]
-        if self.weight is not None:
+        if self.weight is not None and plan.weight is not None:
             arrays.append(self.weight)
             gathers.append(plan.weight)
         for gather, array in zip(gathers, arrays, strict=True):

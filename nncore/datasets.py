@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Digits = tuple[NDArray[np.float32], NDArray[np.int64]]  # x, y
-    Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    _Digits = tuple[NDArray[np.float32], NDArray[np.int64]]  # x, y
+    _Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 __all__ = ["load_digits", "load_fashion_mnist", "read_idx"]
 
@@ -19,7 +19,7 @@ _FASHION_MNIST = "/usr/share/datasets/fashion-mnist"  # Debian's package dataset
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def load_digits() -> tuple[Digits, Digits]:
+def load_digits() -> tuple[_Digits, _Digits]:
     """Handwritten digits, 8 x 8 pixels: (x_train, y_train), (x_test, y_test).
 
     x: float32 (n, 64), grey 0 to 1; y: int64 (n,), 0 to 9. 1437 examples for training and 360 for
@@ -44,7 +44,7 @@ def load_digits() -> tuple[Digits, Digits]:
     return (x[train], y[train]), (x[test], y[test])
 
 
-def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Images, Images]:
+def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[_Images, _Images]:
     """Fashion-MNIST, photographs of clothes: (x_train, y_train), (x_test, y_test).
 
     x: uint8 (n, 28, 28), grey 0 to 255; y: uint8 (n,), 0 to 9; 60000 for training, 10000 for
@@ -132,7 +132,7 @@ def _fashion_mnist_folder(path: str | os.PathLike[str] | None) -> str:
     )
 
 
-def _images_and_labels(folder: str, part: str) -> Images:
+def _images_and_labels(folder: str, part: str) -> _Images:
     x = read_idx(_idx_file(folder, f"{part}-images-idx3-ubyte"))
     y = read_idx(_idx_file(folder, f"{part}-labels-idx1-ubyte"))
     if x.ndim != 3 or y.shape != x.shape[:1] or x.dtype != np.uint8 or y.dtype != np.uint8:

@@ -45,30 +45,26 @@ def save(model: Any, path: Any, training_state: bool) -> None:
     safetensors.save(path, tensors, {"nncore": text})
 
 
-def load(path: Any, *, custom: dict[str, type] | None = None) -> Any:
-    """Reads a model that `Model.save` wrote.
-
-    custom: name -> class, for layers, losses and metrics of your own. ValueError, naming the
-    file, where it is damaged, of another kind, or from a newer version.
-    """
+def load(path: Any, custom: dict[str, type]) -> Any:
+    """See `nncore.load`."""
     from nncore.model import Graph, Model, Sequential
 
     tensors, description = _read(path)
     try:
         classes = {"Model": Model, "Sequential": Sequential}
-        cls = classes.get(description["class"]) or (custom or {}).get(description["class"], Model)
+        cls = classes.get(description["class"]) or custom.get(description["class"], Model)
         model = cls.__new__(cls)
         model._start(description["seed"], description["dtype"])
-        inputs, outputs = _build_graph(description["graph"], custom or {})
+        inputs, outputs = _build_graph(description["graph"], custom)
         model._build(Graph(inputs, outputs, "load"))
         if isinstance(model, Sequential):
             model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))
         if "compile" in description:
             told = description["compile"]
             model.compile(
-                _construct(told["optimizer"], custom or {}),
-                [_construct(loss, custom or {}) for loss in told["loss"]],
-                [[_construct(m, custom or {}) for m in group] for group in told["metrics"]],
+                _construct(told["optimizer"], custom),
+                [_construct(loss, custom) for loss in told["loss"]],
+                [[_construct(m, custom) for m in group] for group in told["metrics"]],
             )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: its description is damaged ({error!r})") from error

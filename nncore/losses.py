@@ -14,7 +14,7 @@ import numpy as np
 
 from nncore._kernels import loss as kernels
 from nncore._kernels.python import PythonLoss
-from nncore._names import lookup
+from nncore._names import describe, lookup, real
 from nncore.layers.base import layer
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 
 def check_smoothing(owner: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{owner}: received label_smoothing {value}; expected 0 to 1")
+    real(owner, "label_smoothing", value, "[0, 1]")
 
 
 @layer
@@ -45,6 +44,9 @@ class Loss:
     >>> model = nn.Sequential([nn.Input((2,)), nn.Dense(1)], seed=0)
     >>> model.compile("sgd", Cube())
     """
+
+    def __repr__(self) -> str:
+        return describe(self)
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -192,8 +194,7 @@ class Huber(_Regression):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            raise ValueError(f"Huber: received delta {self.delta}; expected a positive number")
+        real("Huber", "delta", self.delta, "(0, inf)")
 
 
 _NAMES = {

@@ -28,7 +28,8 @@ def set_num_threads(n: int) -> None:
 
     More than there are processors do no harm, and no good: a plan takes as many as there are.
     """
-    threads.configure(positive_int("set_num_threads", "n", n), processors())
+    asked = min(positive_int("set_num_threads", "n", n), 1 << 20)
+    threads.configure(asked, processors())
 
 
 def get_num_threads() -> int:

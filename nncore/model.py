@@ -278,13 +278,23 @@ class Model(Training, Entry):
                 )
         with self._exclusive():
             self._forward_plan = None
+            given = set()
             for y, value in zip(plan.outputs, dys, strict=True):
-                if y.addresses[1]:
+                place = y.addresses[1]
+                if place in given:  # the same output, or a view of it, once more
+                    plan.array(y, rows, grad=True)[...] += value
+                elif place:
                     plan.array(y, rows, grad=True)[...] = value
+                given.add(place)
             status = plan.execute(BACKWARD, 0, rows, 0.0, self._passes - 1)
             if status:
                 plan.fail(status)
-            dxs = [plan.array(gather.x, rows, grad=True).copy() for gather in plan.inputs]
+            dxs = [
+                plan.array(x, rows, grad=True).copy()
+                if x.addresses[1]
+                else np.zeros((rows, *x.shape), self.dtype)  # no output depends on it
+                for x in (gather.x for gather in plan.inputs)
+            ]
         return dxs[0] if len(dxs) == 1 else dxs
 
     def apply_gradients(self) -> None:
@@ -346,6 +356,17 @@ class Model(Training, Entry):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
         return _rebuild(type(self), copy.deepcopy(self.__getstate__(), memo))
+
+
+def load(path: Any, *, custom: dict[str, type] | None = None) -> Model:
+    """Reads a model that `Model.save` wrote.
+
+    custom: name -> class, for layers, losses and metrics of your own. ValueError, naming the
+    file, where it is damaged, of another kind, or from a newer version of nncore.
+    """
+    from nncore import files
+
+    return files.load(path, custom or {})
 
 
 def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:

@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nncore import schedules
 from nncore._kernels import optimizer as kernels
-from nncore._names import lookup
+from nncore._names import describe, lookup, positive_int, real, received
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class Optimizer:
     """What all optimizers share. ``learning_rate`` may be changed between steps."""
 
@@ -29,33 +28,29 @@ class Optimizer:
     def __post_init__(self) -> None:
         self.rates(0, 1)
         name = type(self).__name__
-        if not self.weight_decay >= 0:
-            raise ValueError(f"{name}: received weight_decay {self.weight_decay}; expected >= 0")
-        if self.clipnorm is not None and not self.clipnorm > 0:
-            raise ValueError(f"{name}: received clipnorm {self.clipnorm}; expected > 0 or None")
-        for field, low, high in (
-            ("momentum", 0, np.inf), ("beta_1", 0, 1), ("beta_2", 0, 1), ("rho", 0, 1),
-            ("epsilon", 0, np.inf),
-        ):  # fmt: skip
-            value = getattr(self, field, low)
-            if not (isinstance(value, (int, float, np.number)) and low <= value < high):
-                raise ValueError(
-                    f"{name}: received {field} {value!r}; expected {low} <= {field} < {high}"
-                )
+        if self.clipnorm is not None:
+            real(name, "clipnorm", self.clipnorm, "(0, inf)")
+        for field in ("weight_decay", "momentum", "epsilon"):
+            real(name, field, getattr(self, field, 0), "[0, inf)")
+        for field in ("beta_1", "beta_2", "rho"):
+            real(name, field, getattr(self, field, 0), "[0, 1)")
+
+    def __repr__(self) -> str:
+        return describe(self)
 
     def rates(self, step: int, count: int) -> np.ndarray:
         """The learning rates of steps step..step+count, float64."""
         steps = np.arange(step, step + count)
-        rate = self.learning_rate
-        rates = np.broadcast_to(
-            np.asarray(rate(steps) if callable(rate) else rate, np.float64), (count,)
-        )
-        if not (np.isfinite(rates).all() and (rates >= 0).all()):
+        rate, name = self.learning_rate, type(self).__name__
+        if not callable(rate) or isinstance(rate, type):
+            return np.full(count, real(name, "learning_rate", rate, "[0, inf)"))
+        rates = np.asarray(rate(steps), np.float64)
+        if rates.shape not in ((), (count,)) or not ((rates >= 0) & (rates < np.inf)).all():
             raise ValueError(
-                f"{type(self).__name__}: received learning_rate {rate!r}; expected a number >= 0, "
-                "or a schedule of such"
+                f"{name}: the learning_rate {received(rate)} gave {received(rates.tolist())} for "
+                f"steps {step}..{step + count - 1}; expected a number >= 0 for each"
             )
-        return np.ascontiguousarray(rates)
+        return np.ascontiguousarray(np.broadcast_to(rates, (count,)))
 
     def update(self) -> kernels.Update:
         """The compiled rule with these hyper-parameters."""
@@ -67,7 +62,7 @@ class Optimizer:
         return {}
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class SGD(Optimizer):
     """m = momentum m + g; p -= rate m, or with ``nesterov`` p -= rate (g + momentum m)
     (Sutskever et al. 2013)."""
@@ -77,7 +72,7 @@ class SGD(Optimizer):
     kernel: ClassVar[Any] = kernels.SGD
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class Adam(Optimizer):
     """m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
     p -= rate m' / (sqrt(v') + epsilon), m' and v' without their bias to zero (Kingma, Ba 2015)."""
@@ -93,7 +88,7 @@ class Adam(Optimizer):
         return {"decoupled": self.decoupled}
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class AdamW(Adam):
     """Adam whose weight decay leaves the gradient alone: p -= rate weight_decay p
     (Loshchilov, Hutter 2019)."""
@@ -102,7 +97,7 @@ class AdamW(Adam):
     decoupled: ClassVar[bool] = True
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class RMSprop(Optimizer):
     """v = rho v + (1 - rho) g^2; p -= rate g / (sqrt(v) + epsilon), through a momentum buffer
     if ``momentum`` > 0 (Hinton 2012)."""
@@ -114,7 +109,7 @@ class RMSprop(Optimizer):
     kernel: ClassVar[Any] = kernels.RMSprop
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class Adagrad(Optimizer):
     """v += g^2; p -= rate g / (sqrt(v) + epsilon) (Duchi et al. 2011)."""
 
@@ -123,7 +118,7 @@ class Adagrad(Optimizer):
     kernel: ClassVar[Any] = kernels.Adagrad
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class LBFGS(Optimizer):
     """L-BFGS on the whole data set at once, by `scipy.optimize.minimize`: for small networks and
     smooth losses. Each of `fit`'s epochs is one of its iterations; batch_size only bounds the
@@ -132,6 +127,13 @@ class LBFGS(Optimizer):
     learning_rate: Any = 1.0
     history_size: int = 10
     tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("LBFGS", "history_size", self.history_size)
+        real("LBFGS", "tolerance", self.tolerance, "[0, inf)")
+        if self.clipnorm is not None:
+            raise ValueError("LBFGS: received clipnorm; its line search needs the true gradient")
 
     def update(self) -> kernels.Update:
         raise ValueError("LBFGS needs the whole data set at each step: use fit")
@@ -151,4 +153,4 @@ def get(optimizer: Any) -> Optimizer:
     return lookup("optimizer", name, _NAMES)()
 
 
-__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "schedules"]
+__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]

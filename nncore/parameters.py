@@ -6,6 +6,7 @@ L-BFGS are each one pass over one vector. ``model.params`` are views of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -45,7 +46,7 @@ class Parameters:
     def allocate(self) -> None:
         """Makes the vectors (zeros) and the views."""
         line = ALIGNMENT // self.dtype.itemsize
-        sizes = {name: int(np.prod(shape)) for name, (shape, _) in self.specs.items()}
+        sizes = {name: math.prod(shape) for name, (shape, _) in self.specs.items()}
         total = sum(-(-size // line) * line for size in sizes.values())
         self.values = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
         self.gradients = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)

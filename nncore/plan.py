@@ -155,7 +155,7 @@ class Plan(Loop):
         least_axes: int = 0,
     ) -> tuple[Tensor, ...]:
         """Refuses inputs of another number, or with too few axes."""
-        if count is not None and len(inputs) != count or len(inputs) < least_count:
+        if (count is not None and len(inputs) != count) or len(inputs) < least_count:
             wanted = count if count is not None else f"at least {least_count}"
             raise ValueError(f"{self.where(layer)}: received {len(inputs)} inputs; takes {wanted}")
         for x in inputs:
@@ -201,12 +201,13 @@ class Plan(Loop):
     def _logits(self, x: Tensor, folds: tuple[str, ...]) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""
         op = x.producer
+        if not isinstance(op, Activation) or op.name not in folds:
+            return x
         readers = [other for other in self.ops if x in other.inputs]
         shared = readers or any(t.base is x for t in self._tensors) or self.outputs.count(x) > 1
-        if isinstance(op, Activation) and op.name in folds and not shared:
+        if not shared:
             self.ops.remove(op)
-            return op.inputs[0]
-        return x
+        return op.inputs[0]
 
     def _own_outputs(self) -> None:
         """An output that is an input, or another output, gets memory of its own."""
@@ -232,7 +233,9 @@ class Plan(Loop):
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         for gather in self.gathers:
             gather.settle(planner.sharing(gather.x))
-            gather.copy = self.alone  # arrays for Python must not outlive what they show
+            # Arrays for Python must not outlive what they show, nor may the user's array change
+            # or go between `forward` and `backward`.
+            gather.copy = self.alone or self.purpose == "training"
         if self.purpose == "inference" and len(self.outputs) == 1 and not self.alone:
             y = self.outputs[0]
             self.set_output(planner.sharing(y), y.shape, self.dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import data, losses, metrics, optimizers
+from nncore import data, losses, optimizers
 from nncore._names import positive_int
 from nncore.arena import address, aligned_zeros
 from nncore.failures import NonFiniteError, explain
@@ -18,6 +18,7 @@ from nncore.history import History, Progress
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
+    from nncore import metrics
     from nncore.callbacks import Callback
     from nncore.parameters import Parameters
 

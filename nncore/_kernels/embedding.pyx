@@ -7,7 +7,7 @@ from nncore._kernels.simd cimport isize, real
 
 
 cdef class Embedding(Op):
-    """y = weight[x]; dweight[x] += dy. Members share the columns of the table's gradient."""
+    """y = weight[x]; dweight[x] += dy; dx = 0. Members share the columns of the table's gradient."""
     cdef Tensor x, weight, y
     cdef isize V, D
 
@@ -58,6 +58,10 @@ cdef void embedding_backward(Embedding op, Run *run, real *_) noexcept nogil:
     cdef const real *x = <const real *> op.x.data
     cdef const real *dy = <const real *> op.y.grad
     cdef real *dweight = <real *> op.weight.grad
+    cdef real *dx = <real *> op.x.grad
+    if dx != NULL and not adds(op, 0):
+        share(run.rows, 1, run, &begin, &end)
+        memset(dx + begin * op.x.size, 0, (end - begin) * op.x.size * sizeof(real))
     if dweight == NULL:
         return
     share(D, 16, run, &begin, &end)

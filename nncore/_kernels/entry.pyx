@@ -3,6 +3,7 @@
 For plain arrays and plans that exist already they go straight to the compiled loop; everything
 else (other types, shapes, several inputs, errors, first calls) goes to `nncore.model`.
 """
+from libc.math cimport INFINITY
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
 
@@ -62,6 +63,8 @@ cdef class Entry:
         cdef Py_ssize_t rows
         cdef int status = NOT_SIMPLE
         if plan is None or self.training or plan.feed_count != 2 or type(rate) is not float:
+            return NOT_SIMPLE
+        if not 0 <= <double> rate < INFINITY or (phases & UPDATE and plan.update is None):
             return NOT_SIMPLE
         self.training = True
         inputs, targets = <Gather> plan.feeds[0], <Gather> plan.feeds[1]

@@ -1,4 +1,3 @@
-from cpython.buffer cimport Py_buffer
 from nncore._kernels.op cimport Op, Tensor
 
 
@@ -8,10 +7,11 @@ cdef class Gather(Op):
     cdef list aliases             # the tensors in that memory: x and views of it
     cdef void **alias
     cdef int aliases_count
-    cdef Py_buffer view           # of the array that is being read
-    cdef bint reading             # whether `view` is held
-    cdef int kind                 # of its numbers
-    cdef readonly Py_ssize_t rows # that can be read
+    cdef object owner             # the array that is being read: its memory, bytes a row, numbers
+    cdef char *data
+    cdef Py_ssize_t row_bytes
+    cdef int kind
+    cdef readonly Py_ssize_t rows  # that can be read
     cdef const Py_ssize_t *order  # row numbers, or NULL: rows in sequence
     cdef object order_owner
     cdef readonly bint direct     # the plan reads the array's own memory
@@ -20,3 +20,6 @@ cdef class Gather(Op):
     cdef bint open(self, object array) except -1
     cdef void close(self) noexcept
     cdef void locate(self, Py_ssize_t first) noexcept nogil
+
+
+cdef char *array_data(object array)  # where an ndarray's memory is

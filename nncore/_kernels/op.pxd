@@ -44,6 +44,10 @@ cdef class Op:
 cdef inline void share(Py_ssize_t n, Py_ssize_t unit, Run *run,
                        Py_ssize_t *begin, Py_ssize_t *end) noexcept nogil:
     """This member's part of n things, cut at multiples of ``unit``."""
+    if run.members == 1:  # the divisions below would cost a small plan a tenth of its time
+        begin[0] = 0
+        end[0] = n
+        return
     cdef Py_ssize_t units = (n + unit - 1) // unit
     begin[0] = min(n, units * run.member // run.members * unit)
     end[0] = min(n, units * (run.member + 1) // run.members * unit)

@@ -46,6 +46,8 @@ cdef class Loop:
     cdef readonly int bad
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
+    cdef tuple shape_of(self, Py_ssize_t rows)
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

@@ -5,12 +5,11 @@ adds up the loss, the ops run backward in reverse, and the optimizer passes over
 All members of the team run this same loop, each on its own share of every op, and meet at a
 barrier only where an op reads what others wrote.
 """
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from nncore._kernels cimport threads
-from nncore._kernels.gather cimport Gather
+from nncore._kernels.gather cimport Gather, array_data
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
 
@@ -19,6 +18,7 @@ import numpy
 from nncore._kernels import blas
 
 cdef enum:
+    WORTH_THE_GIL = 20000     # floating-point operations below which the GIL is kept: about 1 us
     WORTH_A_MEMBER = 400000   # floating-point operations: about 5 us, the cost of a meeting or two
 
 cdef enum:  # what a run returns
@@ -196,6 +196,21 @@ cdef class Loop:
         self.update.apply(begin, end, self.rate, scale, self.update.step + 1)
         self.members[member].squares = 0
 
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
+        """`run` without the GIL, but where that would cost more than the run."""
+        cdef int status
+        if self.work * rows < WORTH_THE_GIL:
+            return self.run(phases, first, rows)
+        with nogil:
+            status = self.run(phases, first, rows)
+        return status
+
+    cdef tuple shape_of(self, Py_ssize_t rows):
+        """(rows, *output_shape)"""
+        if len(self.output_shape) == 1:
+            return (rows, self.output_shape[0])
+        return (rows, *self.output_shape)
+
     # What Python calls. `Plan` and `Model` check what they pass.
 
     def execute(self, int phases, Py_ssize_t first, Py_ssize_t rows, double rate=0.0,
@@ -204,6 +219,8 @@ cdef class Loop:
         cdef int status
         if not 0 < rows <= self.capacity:
             raise ValueError(f"{rows} rows for a plan of {self.capacity}")
+        if phases & UPDATE and self.update is None:
+            raise ValueError("an update without an optimizer")
         for gather in self.gathers:
             if phases & FORWARD and first + rows > (<Gather> gather).rows:
                 raise ValueError(f"rows {first}..{first + rows} of {(<Gather> gather).rows}")
@@ -211,8 +228,7 @@ cdef class Loop:
         if self.uses_blas:
             blas.hold()
         try:
-            with nogil:
-                status = self.run(phases, first, rows)
+            status = self.run_released(phases, first, rows)
         finally:
             if self.uses_blas:
                 blas.release()
@@ -235,6 +251,8 @@ cdef class Loop:
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
         if batch < 1 or batch > self.capacity or rates.shape[0] * batch < end - first:
             raise ValueError("batches that this plan cannot run")
+        if self.update is None:
+            raise ValueError("training without an optimizer")
         for gather in self.gathers:
             if end > (<Gather> gather).rows:
                 raise ValueError(f"rows up to {end} of {(<Gather> gather).rows}")
@@ -286,7 +304,6 @@ cdef class Loop:
         """The output for one array x that can be read as it is, in a fresh array; else None."""
         cdef Gather gather = <Gather> self.feeds[0]
         cdef Py_ssize_t rows
-        cdef Py_buffer view
         cdef int status
         if self.output_aliases is None or self.feed_count != 1 or not gather.open(x):
             return None
@@ -294,17 +311,14 @@ cdef class Loop:
         if rows < 1 or rows > self.capacity:
             gather.close()
             return None
-        out = self.new_output((rows, *self.output_shape), self.output_dtype)
-        PyObject_GetBuffer(out, &view, PyBUF_SIMPLE)
+        out = self.new_output(self.shape_of(rows), self.output_dtype)
         for tensor in self.output_aliases:
-            (<Tensor> tensor).data = <char *> view.buf
+            (<Tensor> tensor).data = array_data(out)
         if self.uses_blas:
             blas.hold()
-        with nogil:
-            status = self.run(FORWARD, 0, rows)
+        status = self.run_released(FORWARD, 0, rows)
         if self.uses_blas:
             blas.release()
-        PyBuffer_Release(&view)
         gather.close()
         if status != GOOD:
             self.fail(status)

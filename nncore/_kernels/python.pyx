@@ -24,7 +24,11 @@ cdef class PythonOp(Op):
         self.holds_gil = True
 
     def arrays(self, Py_ssize_t rows):
-        return [self.array(tensor, rows) for tensor in self.inputs]
+        """The inputs' values, read-only: views, because a parameter's array is `model.params`'s."""
+        views = [self.array(tensor, rows).view() for tensor in self.inputs]
+        for view in views:
+            view.flags.writeable = False
+        return views
 
     def assign(self, target, value, what):
         """target = value, whose shape must be the same."""
@@ -36,9 +40,7 @@ cdef class PythonOp(Op):
 
     def run_forward(self, Py_ssize_t rows):
         (y,) = self.outputs
-        for x in (arrays := self.arrays(rows)):
-            x.flags.writeable = False
-        self.assign(self.array(y, rows), self.call_forward(*arrays), "forward")
+        self.assign(self.array(y, rows), self.call_forward(*self.arrays(rows)), "forward")
 
     def run_backward(self, Py_ssize_t rows):
         cdef int i
@@ -58,6 +60,8 @@ cdef class PythonOp(Op):
             self.assign(grad, grad + value if adds(self, i) else value, "backward")
 
     cdef void forward(self, Run *run) noexcept nogil:
+        if run.bad:  # what was computed so far is of no use: do not call the user with it
+            return
         with gil:
             self.error = None
             try:
@@ -67,13 +71,14 @@ cdef class PythonOp(Op):
                 run.bad = self.number
 
     cdef void backward(self, Run *run) noexcept nogil:
+        if run.bad:
+            return
         with gil:
-            if self.error is None:
-                try:
-                    self.run_backward(run.rows)
-                except BaseException as error:
-                    self.error = error
-                    run.bad = self.number
+            try:
+                self.run_backward(run.rows)
+            except BaseException as error:
+                self.error = error
+                run.bad = self.number
 
 
 cdef class PythonLoss(PythonOp):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import numpy as np
 
 from nncore._kernels.python import PythonOp
+from nncore._names import describe
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -20,11 +21,11 @@ _created = itertools.count()
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True, eq_default=False)
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
 def layer(cls: type[T]) -> type[T]:
     """Makes a class a frozen dataclass that is equal only to itself: one object, one set of
     weights."""
-    return dataclasses.dataclass(frozen=True, eq=False)(cls)
+    return dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
 
 
 class Symbol:
@@ -55,8 +56,8 @@ class Input(Symbol):
         super().__init__(None, ())
         try:
             shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-            self.shape = tuple(int(n) for n in shape)
-            whole = all(isinstance(n, (int, np.integer)) for n in shape)
+            whole = all(isinstance(n, (int, np.integer)) and n is not True for n in shape)
+            self.shape = tuple(int(n) for n in shape) if whole else ()
         except TypeError:
             whole = False
         if not whole or any(n < 1 for n in self.shape):
@@ -109,13 +110,7 @@ class Layer:
 
     def describe(self) -> str:
         """The layer as its constructor call, defaults left out."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        shown = [
-            f"{f.name}={value!r}"
-            for f in fields
-            if (value := getattr(self, f.name)) is not f.default and value != f.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return describe(self)
 
     __repr__ = describe
 

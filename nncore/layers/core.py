@@ -8,7 +8,7 @@ from nncore import initializers
 from nncore._kernels.dense import Dense as DenseOp
 from nncore._kernels.dropout import Dropout as DropoutOp
 from nncore._kernels.embedding import Embedding as EmbeddingOp
-from nncore._names import lookup, positive_int
+from nncore._names import integer, lookup, positive_int, rate
 from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
@@ -100,15 +100,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "rate", float(self.rate))
-        except (TypeError, ValueError):
-            raise TypeError(f"Dropout: received rate {self.rate!r}; expected a number") from None
-        if not 0 <= self.rate < 1:
-            raise ValueError(
-                f"Dropout: received rate {self.rate}; expected 0 <= rate < 1, the share of the "
-                "numbers that is zeroed"
-            )
+        object.__setattr__(self, "rate", rate("Dropout", "rate", self.rate))
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
@@ -145,11 +137,12 @@ class Reshape(Layer):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        given = self.shape if isinstance(self.shape, (tuple, list)) else (self.shape,)
+        shape = tuple(integer("Reshape", "each axis of shape", n) for n in given)
         object.__setattr__(self, "shape", shape)
-        if shape.count(-1) > 1 or any(not isinstance(n, int) or n < 1 for n in shape if n != -1):
+        if shape.count(-1) > 1 or any(n < 1 for n in shape if n != -1):
             raise ValueError(
-                f"Reshape: received {self.shape!r}; expected positive integers, at most one -1, "
+                f"Reshape: received shape {shape}; expected positive integers, at most one -1, "
                 "without the batch axis"
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncore._kernels import merging as kernels
+from nncore._names import integer
 from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Concatenate(Layer):
     """
 
     axis: int = -1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", integer("Concatenate", "axis", self.axis))
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         plan.expect(self, inputs, least_count=2, least_axes=1)

@@ -14,7 +14,7 @@
  * multiplication; with only a few rows WIDE, since each register then has to be summed into by
  * few instructions in a row, and more of them hide the latency. */
 #if VECTOR_REGISTERS == 32
-#define TILE_ROWS(W) ((W) == 4 ? 6 : (W) == 3 ? 9 : 14)
+#define TILE_ROWS(W) ((W) == 4 ? 6 : (W) == 3 ? 9 : (W) == 2 ? 14 : 16)
 #define WIDTH 3
 #else
 #define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : 6)
@@ -31,10 +31,11 @@
 #ifndef BLOCK_ROWS
 #define BLOCK_ROWS 1024
 #endif
-/* B is packed for the sake of speed from so many rows up: it is then read in several tiles. */
-#define PACK_B_ROWS (3 * TILE_ROWS(WIDTH))
+/* Rows of C from which it pays to copy B that could be read in place (it is read once per tile):
+ * rows a multiple of 4 KB apart share one set of the cache, odd ones straddle its lines. */
+#define PACK_B_ROWS(bytes) ((bytes) % 4096 == 0 ? 18 : (bytes) % 64 ? 48 : 96)
 
-#define EACH_ROW _Pragma("GCC unroll 14") for (int r = 0; r < R; r++)
+#define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
 
 typedef struct { /* memory to fetch in advance: `share` of the rows (rows, length) per tile */
@@ -42,26 +43,28 @@ typedef struct { /* memory to fetch in advance: `share` of the rows (rows, lengt
     isize rows, stride, length, share;
 } NAME(stretch);
 
+/* What the tiles of one panel have in common. */
 typedef struct {
     REAL *c;
     const REAL *a, *b, *bias;
     isize ldc, ars, acs, brs;
-    isize K;
+    isize M, K;
     isize last; /* columns of C in the last vector */
     int add;
     int a_packed;       /* A is one (K,R) after the other: acs = R, whatever R is */
     isize rows, longer; /* M is cut into `longer` tiles of `rows`, then some of one row less */
     NAME(stretch) ahead; /* what is read after this */
-} NAME(tile);
+} NAME(tiles);
 
 ALWAYS_INLINE NAME(vec) NAME(load_column)(const REAL *p, int part, NAME(mask) last) {
     return part ? NAME(load_part)(p, last) : NAME(load)(p);
 }
 
 /* C (R, W vectors) = sum [+ C] [+ bias]; `part`: the last vector is cut short. */
-ALWAYS_INLINE void NAME(tile_store)(const NAME(tile) *t, NAME(vec) (*sum)[4], const int R,
-                                    const int W, const int part) {
+ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*sum)[4],
+                                    const int R, const int W, const int part) {
     const NAME(mask) last = NAME(mask_first)(t->last);
+    const isize ldc = t->ldc;
     if (t->bias) {
         EACH_VECTOR {
             const int cut = part && w == W - 1;
@@ -72,28 +75,26 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tile) *t, NAME(vec) (*sum)[4], co
     if (t->add) {
         EACH_ROW EACH_VECTOR {
             const int cut = part && w == W - 1;
-            sum[r][w] += NAME(load_column)(t->c + r * t->ldc + w * LANES, cut, last);
+            sum[r][w] += NAME(load_column)(c + r * ldc + w * LANES, cut, last);
         }
     }
-    EACH_ROW {
-        REAL *c = t->c + r * t->ldc;
-        EACH_VECTOR {
-            if (part && w == W - 1)
-                NAME(store_part)(c + w * LANES, last, sum[r][w]);
-            else
-                NAME(store)(c + w * LANES, sum[r][w]);
-        }
+    EACH_ROW EACH_VECTOR {
+        if (part && w == W - 1)
+            NAME(store_part)(c + r * ldc + w * LANES, last, sum[r][w]);
+        else
+            NAME(store)(c + r * ldc + w * LANES, sum[r][w]);
     }
 }
 
 /* C (R, W vectors) = A (R,K) B (K, W vectors) [+ C] [+ bias]. All W vectors of B are readable.
  * R and W are constants wherever this is inlined, so `sum` is registers. */
-ALWAYS_INLINE void NAME(tile_run)(const NAME(tile) *t, const int R, const int W) {
-    NAME(vec) sum[14][4], row[4];
+ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, const int R,
+                                  const int W) {
+    NAME(vec) sum[16][4], row[4];
     EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
 
-    const REAL *a = t->a, *b = t->b;
-    const isize ars = t->ars, acs = t->acs, brs = t->brs;
+    const REAL *b = t->b;
+    const isize ars = t->ars, acs = t->a_packed ? R : t->acs, brs = t->brs;
     for (isize k = 0; k < t->K; k++) {
         EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
         EACH_ROW EACH_VECTOR sum[r][w] += a[r * ars] * row[w];
@@ -101,106 +102,112 @@ ALWAYS_INLINE void NAME(tile_run)(const NAME(tile) *t, const int R, const int W)
         b += brs;
     }
     if (VECTOR_BYTES == 64 || t->last < LANES) /* AVX-512: masks are free, code is not */
-        NAME(tile_store)(t, sum, R, W, 1);
+        NAME(tile_store)(t, c, sum, R, W, 1);
     else
-        NAME(tile_store)(t, sum, R, W, 0);
+        NAME(tile_store)(t, c, sum, R, W, 0);
 }
 
 /* Ask for the C of a tile and for a share of what comes ahead: both are far apart in memory, and
- * arrive while the tile is computed. */
-ALWAYS_INLINE void NAME(prefetch)(NAME(tile) *t, const int W) {
-    for (isize r = 0; r < t->rows; r++)
-        for (int w = 0; w < W; w++) __builtin_prefetch(t->c + r * t->ldc + w * LANES, 1);
-    for (isize i = 0; i < t->ahead.share && t->ahead.rows > 0; i++, t->ahead.rows--) {
+ * arrive while the tile is computed. Returns where the next share begins. */
+ALWAYS_INLINE isize NAME(prefetch)(const NAME(tiles) *t, const REAL *c, isize rows, isize done,
+                                   const int W) {
+    for (isize r = 0; r < rows; r++)
+        for (int w = 0; w < W; w++) __builtin_prefetch(c + r * t->ldc + w * LANES, 1);
+    const isize end = MIN(done + t->ahead.share, t->ahead.rows);
+    for (; done < end; done++)
         for (isize j = 0; j < t->ahead.length; j += 64 / sizeof(REAL))
-            __builtin_prefetch(t->ahead.at + j, 0, 2);
-        t->ahead.at += t->ahead.stride;
-    }
+            __builtin_prefetch(t->ahead.at + done * t->ahead.stride + j, 0, 2);
+    return done;
 }
 
 /* C (M, W vectors) = A (M,K) B (K, W vectors) [+ C] [+ bias], tile after tile. */
-ALWAYS_INLINE void NAME(tile_column)(NAME(tile) t, isize M, const int W) {
-    for (isize m = 0; m < M; m += t.rows) {
-        if (t.longer-- == 0) t.rows--;
-        if (t.a_packed) t.acs = t.rows;
-        if (t.K >= 64) NAME(prefetch)(&t, W);
+ALWAYS_INLINE void NAME(tile_column)(const NAME(tiles) *t, const int W) {
+    REAL *c = t->c;
+    const REAL *a = t->a;
+    isize rows = t->rows, longer = t->longer, ahead = 0;
+    for (isize m = 0; m < t->M; m += rows) {
+        if (longer-- == 0) rows--;
+        if (t->K >= 64) ahead = NAME(prefetch)(t, c, rows, ahead, W);
 #define CASE(R)                                                                                    \
     case R:                                                                                        \
-        if (R <= TILE_ROWS(W)) NAME(tile_run)(&t, R, W);                                           \
+        if (R <= TILE_ROWS(W)) NAME(tile_run)(t, c, a, R, W);                                      \
         break;
-        switch (t.rows) {
-            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
-            CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+        switch (rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+            CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14) CASE(15) CASE(16)
         }
 #undef CASE
-        t.a += t.rows * (t.a_packed ? t.K : t.ars);
-        t.c += t.rows * t.ldc;
+        a += rows * (t->a_packed ? t->K : t->ars);
+        c += rows * t->ldc;
     }
 }
 
-NEVER_INLINE void NAME(tile_column_1)(const NAME(tile) *t, isize M) {
-    NAME(tile_column)(*t, M, 1);
+NEVER_INLINE void NAME(tile_column_1)(const NAME(tiles) *t) {
+    NAME(tile_column)(t, 1);
 }
 
-NEVER_INLINE void NAME(tile_column_2)(const NAME(tile) *t, isize M) {
-    NAME(tile_column)(*t, M, 2);
+NEVER_INLINE void NAME(tile_column_2)(const NAME(tiles) *t) {
+    NAME(tile_column)(t, 2);
 }
 
-NEVER_INLINE void NAME(tile_column_3)(const NAME(tile) *t, isize M) {
-    NAME(tile_column)(*t, M, 3);
+NEVER_INLINE void NAME(tile_column_3)(const NAME(tiles) *t) {
+    NAME(tile_column)(t, 3);
 }
 
-NEVER_INLINE void NAME(tile_column_4)(const NAME(tile) *t, isize M) {
-    NAME(tile_column)(*t, M, 4);
+NEVER_INLINE void NAME(tile_column_4)(const NAME(tiles) *t) {
+    NAME(tile_column)(t, 4);
 }
 
 /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias] for one depth and one block of rows; t has all but b:
  * panel by panel of B, (K, at most `widest` vectors). */
-static void NAME(gemm_block)(NAME(tile) t, const REAL *b, isize brs, isize bcs, isize M, isize N,
+static void NAME(gemm_block)(NAME(tiles) *t, const REAL *b, isize brs, isize bcs, isize N,
                              REAL *panel, int widest) {
-    isize vectors = (N + LANES - 1) / LANES, panels = (vectors + widest - 1) / widest;
+    const int pack = bcs != 1 || t->M >= PACK_B_ROWS(brs * (isize)sizeof(REAL));
+    isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, widest);
     for (isize n = 0; n < N; panels--) {
-        const isize W = panels == 1 ? vectors : (vectors + panels - 1) / panels;
+        const isize W = pieces(vectors, panels);
         const isize columns = MIN(N - n, W * LANES);
-        t.last = columns - (W - 1) * LANES;
-        if (bcs != 1 || columns < W * LANES || M >= PACK_B_ROWS) {
-            NAME(pack_panel)(panel, W * LANES, b, brs, bcs, t.K, columns);
-            t.b = panel;
-            t.brs = W * LANES;
+        t->last = columns - (W - 1) * LANES;
+        if (pack || columns < W * LANES) {
+            NAME(pack_panel)(panel, W * LANES, b, brs, bcs, t->K, columns);
+            t->b = panel;
+            t->brs = W * LANES;
         } else {
-            t.b = b;
-            t.brs = brs;
+            t->b = b;
+            t->brs = brs;
         }
         vectors -= W;
         n += columns;
         b += columns * bcs;
-        if (M >= PACK_B_ROWS) {
-            t.ahead = bcs == 1
-                          ? (NAME(stretch)){b, t.K, brs, MIN(columns, N - n), 0}
-                          : (NAME(stretch)){b, MIN(columns, N - n), bcs, brs == 1 ? t.K : 0, 0};
-            t.ahead.share = t.ahead.rows * t.rows / M + 1;
+        if (pack && t->M > 2 * t->rows) {
+            t->ahead = bcs == 1
+                          ? (NAME(stretch)){b, t->K, brs, MIN(columns, N - n), 0}
+                          : (NAME(stretch)){b, MIN(columns, N - n), bcs, brs == 1 ? t->K : 0, 0};
+            t->ahead.share = t->ahead.rows * t->rows / t->M + 1;
         }
         switch (W) {
-            case 1: NAME(tile_column_1)(&t, M); break;
-            case 2: NAME(tile_column_2)(&t, M); break;
-            case 3: NAME(tile_column_3)(&t, M); break;
-            case 4: NAME(tile_column_4)(&t, M); break;
+            case 1: NAME(tile_column_1)(t); break;
+            case 2: NAME(tile_column_2)(t); break;
+            case 3: NAME(tile_column_3)(t); break;
+            case 4: NAME(tile_column_4)(t); break;
         }
-        t.c += columns;
-        if (t.bias) t.bias += columns;
+        t->c += columns;
+        if (t->bias) t->bias += columns;
     }
 }
 
-/* Is A worth a copy? It is read once per panel; a copy makes it one stretch of memory. */
-static int NAME(packs_a)(isize M, isize N, isize K) {
-    return M >= 2 * TILE_ROWS(WIDTH) && N >= 8 * LANES && K >= 64;
+/* Is a copy of A worth while? It is read once per panel of B. Rows are well read in place, unless
+ * they share a cache set; columns are as many scattered lines as there are k. */
+static int NAME(packs_a)(isize M, isize N, isize K, isize ars, isize acs) {
+    const isize stride = (acs == 1 ? ars : acs) * (isize)sizeof(REAL);
+    return M > TILE_ROWS(2) && K >= 64 && N >= (stride % 4096 == 0 ? 8 : acs == 1 ? N + 1 : 16) * LANES;
 }
 
 static isize NAME(gemm_scratch)(isize M, isize N, isize K) {
     const isize line = 64 / sizeof(REAL), k = MIN(K, DEPTH);
     const isize panel = k * MIN((N + LANES - 1) / LANES * LANES, WIDE * LANES);
     const isize block = MIN(M * (k + 2 * line), BLOCK_ELEMENTS + BLOCK_ROWS * 2 * line);
-    return panel + (NAME(packs_a)(M, N, K) ? block : 0) + line;
+    return panel + (NAME(packs_a)(M, N, K, 0, 0) ? block : 0) + line;
 }
 
 static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, const REAL *b,
@@ -208,25 +215,23 @@ static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, 
                        REAL *scratch) {
     if (M <= 0 || N <= 0) return;
     REAL *const panel = (REAL *)(((uintptr_t)scratch + 63) / 64 * 64);
-    const int widest = M <= TILE_ROWS(WIDE) ? WIDE : WIDTH, pack = NAME(packs_a)(M, N, K);
+    const int widest = M <= TILE_ROWS(WIDE) ? WIDE : WIDTH, pack = NAME(packs_a)(M, N, K, ars, acs);
     REAL *const block = panel + MIN(K, DEPTH) * widest * LANES;
 
     /* pieces of equal size; several of them are a multiple of 8 */
-    const isize depths = (K + DEPTH - 1) / DEPTH;
-    const isize depth = depths <= 1 ? K : (K + 8 * depths - 1) / (8 * depths) * 8;
+    const isize depths = pieces(K, DEPTH), depth = depths == 1 ? K : pieces(K, 8 * depths) * 8;
     const isize most = depth <= BLOCK_ELEMENTS / BLOCK_ROWS ? BLOCK_ROWS : BLOCK_ELEMENTS / depth;
-    const isize blocks = (M + most - 1) / most, height = blocks == 1 ? M : (M + blocks - 1) / blocks;
-    /* tiles of equal height */
-    const int W = MIN(widest, (N + LANES - 1) / LANES);
-    const isize limit = TILE_ROWS(W);
+    const isize height = pieces(M, pieces(M, most));
+    const isize vectors = (N + LANES - 1) / LANES;
+    const isize limit = TILE_ROWS(pieces(vectors, pieces(vectors, widest)));
     isize k = 0;
     do {
         for (isize m = 0; m < M; m += height) {
-            const isize rows = MIN(height, M - m), tiles = (rows + limit - 1) / limit;
-            NAME(tile) t = {.c = c + m * ldc, .ldc = ldc, .a = a + m * ars + k * acs, .ars = ars,
-                            .acs = acs, .K = MIN(depth, K - k), .add = add || k > 0,
+            const isize rows = MIN(height, M - m), tiles = pieces(rows, limit);
+            NAME(tiles) t = {.c = c + m * ldc, .ldc = ldc, .a = a + m * ars + k * acs, .ars = ars,
+                            .acs = acs, .M = rows, .K = MIN(depth, K - k), .add = add || k > 0,
                             .bias = k > 0 ? NULL : bias};
-            t.rows = tiles == 1 ? rows : (rows + tiles - 1) / tiles;
+            t.rows = pieces(rows, tiles);
             t.longer = rows - tiles * (t.rows - 1);
             if (pack) {
                 if (ars == 1) {
@@ -238,7 +243,7 @@ static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, 
                 }
                 t.a = block;
             }
-            NAME(gemm_block)(t, b + k * brs, brs, bcs, rows, N, panel, widest);
+            NAME(gemm_block)(&t, b + k * brs, brs, bcs, N, panel, widest);
         }
         k += depth;
     } while (k < K);

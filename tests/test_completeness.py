@@ -1,0 +1,53 @@
+"""Nothing is exported that tests/cases.py does not list."""
+
+import inspect
+
+import nncore as nn
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
+from nncore import layers, losses, optimizers
+from nncore._kernels import activation
+
+
+def missing(what: str, wanted: set, listed: set) -> str:
+    names = sorted(getattr(one, "__name__", str(one)) for one in wanted - listed)
+    return f"{what} without an entry in tests/cases.py: {', '.join(names)}" if names else ""
+
+
+def public(module, base: type) -> set[type]:
+    """The classes derived from `base` that a module shows."""
+    found = {one for name, one in vars(module).items() if not name.startswith("_")}
+    return {one for one in found if inspect.isclass(one) and issubclass(one, base)} - {base}
+
+
+def test_every_layer_is_listed():
+    exported = public(nn, nn.Layer) | public(layers, nn.Layer)
+    assert len(exported) >= 9
+    assert not missing("layers", exported, {type(case.layer) for case in LAYERS})
+
+
+def test_a_layer_written_in_python_is_listed():
+    assert any("build" not in vars(type(case.layer)) for case in LAYERS)
+
+
+def test_every_activation_is_listed():
+    assert not missing("activations", set(activation.names()), set(ACTIVATIONS))
+    used = {case.layer.activation for case in LAYERS if isinstance(case.layer, nn.Activation)}
+    assert not missing("activations", set(activation.names()), used)
+
+
+def test_every_loss_is_listed():
+    exported = public(losses, losses.Loss) | set(losses._NAMES.values())
+    assert len(exported) >= 5
+    assert not missing("losses", exported, {type(case.loss) for case in LOSSES})
+
+
+def test_every_optimizer_is_listed():
+    exported = public(nn, optimizers.Optimizer) | set(optimizers._NAMES.values())
+    assert len(exported) >= 6
+    assert not missing("optimizers", exported, {type(case.optimizer) for case in OPTIMIZERS})
+
+
+def test_every_listed_layer_has_a_batch_of_shapes_and_most_have_pytorch():
+    assert all(case.shapes for case in LAYERS)
+    alone = {type(case.layer).__name__ for case in LAYERS if case.torch is None}
+    assert alone == {"Dropout"}, "a layer without its PyTorch equivalent needs a reason"
