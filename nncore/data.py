@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def examples(
             raise ValueError(f"{owner}: received {rows} rows of x and {count} of {what}")
         try:
             shapes.append(losses[i].target_shape(output_shapes[i], target.shape[1:]))
-            if finite and target.dtype.kind == "f" and not all_finite(target):
+            if finite and not _is_mapped(target) and not all_finite(target):
                 raise ValueError("NaN or infinite numbers")
             losses[i].check(target, output_shapes[i])
         except ValueError as error:
@@ -180,7 +181,7 @@ def examples(
         targets.append(target)
     if finite:
         for i, array in enumerate(inputs):
-            if not isinstance(array, np.memmap) and not all_finite(array):
+            if not _is_mapped(array) and not all_finite(array):
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
                 bad = next(r for r in range(rows) if not np.isfinite(array[r]).all())
                 raise ValueError(
@@ -207,6 +208,11 @@ def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs)
         return weight
     if len(targets) > 1:
         raise ValueError(f"{owner}: class_weight is for one output; this model has {len(targets)}")
+    if not isinstance(class_weight, dict):
+        raise TypeError(
+            f"{owner}: received class_weight {received(class_weight)}; expected a dict of label "
+            "to weight"
+        )
     labels, shape, output = targets[0], shapes[0], outputs[0]
     if shape == output and output[-1] > 1:
         labels = labels.argmax(-1)
@@ -215,15 +221,24 @@ def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs)
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:
         raise ValueError(
-            f"{owner}: received class_weight without the labels {missing}; give each a number"
+            f"{owner}: received class_weight without the labels {received(missing)}; give each a "
+            "number"
         )
-    factors = np.array([float(class_weight[label.item()]) for label in present])
-    if not (np.isfinite(factors).all() and (factors >= 0).all()):
-        raise ValueError(f"{owner}: received class_weight {class_weight}; expected numbers >= 0")
+    factors = np.array(
+        [real(owner, "class_weight", class_weight[n.item()], "[0, inf)") for n in present]
+    )
     per_row = factors[np.searchsorted(present, labels)]
     if weight is None:
         return per_row
     return per_row * weight.reshape(weight.shape + (1,) * (per_row.ndim - weight.ndim))
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Whether an array's memory is a file's."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, (np.memmap, mmap))
 
 
 def is_batches(x: Any, y: Any) -> bool:

@@ -151,7 +151,7 @@ def _describe(value: Any) -> Any:
 
 
 def _class_name(value: Any) -> str:
-    """"layers.Dense" for nncore's own, "MyLayer" for the caller's."""
+    """The short name: "layers.Dense" for nncore's own, "MyLayer" for the caller's."""
     cls = type(value)
     for module in _MODULES:
         if getattr(module, cls.__name__, None) is cls:

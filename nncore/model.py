@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from nncore import data
 from nncore._kernels.entry import Entry
-from nncore._names import positive_int
+from nncore._names import integer, positive_int, received
 from nncore.layers.base import Input, Layer, Symbol
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 from nncore.training import Training
 
+_building = threading.RLock()  # held while the shapes of a model are found from its first data
 MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
 
 
@@ -78,7 +80,7 @@ class Model(Training, Entry):
         dtype: str = "float32",
     ) -> None:
         self._start(seed, dtype)
-        as_tuple = [(v,) if isinstance(v, Symbol) else tuple(v) for v in (inputs, outputs)]
+        as_tuple = [tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (inputs, outputs)]
         self._build(Graph(*as_tuple, type(self).__name__))
 
     def _start(self, seed: int | None, dtype: Any) -> None:
@@ -91,6 +93,8 @@ class Model(Training, Entry):
             raise ValueError(
                 f"{type(self).__name__}: received dtype {dtype!r}; expected 'float32' or 'float64'"
             )
+        if seed is not None:
+            seed = integer(type(self).__name__, "seed", seed, at_least=0)
         entropy = np.random.SeedSequence(seed)
         self.seed = entropy.entropy
         first, second, third = entropy.spawn(3)
@@ -103,13 +107,18 @@ class Model(Training, Entry):
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
-    def _build(self, graph: Graph) -> None:
-        """Finds all shapes, then makes and initializes the parameters."""
-        declared = Plan(graph, self._parameters, "declare")
+    def _build(self, graph: Graph, check: Any = None) -> None:
+        """Finds all shapes, then makes and initializes the parameters; ``check`` may refuse what
+        was declared before memory is taken."""
+        parameters = Parameters(self.dtype)
+        declared = Plan(graph, parameters, "declare")
+        if check is not None:
+            check(parameters.specs)
+        parameters.allocate()
+        parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
+        self._parameters = parameters
         self._output_shapes = [y.shape for y in declared.outputs]
         self._node_shapes = declared.node_shapes
-        self._parameters.allocate()
-        self._parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
         self.graph = graph
 
     def _ready(self, what: str) -> Graph:
@@ -126,13 +135,13 @@ class Model(Training, Entry):
     def params(self) -> dict[str, np.ndarray]:
         """All parameters by name, in layer order: writable views of the model's memory."""
         self._ready("params")
-        return dict(self._parameters.views)
+        return self._parameters.views
 
     @property
     def grads(self) -> dict[str, np.ndarray]:
         """Their gradients, as the last backward pass left them: views too."""
         self._ready("grads")
-        return dict(self._parameters.gradient_views)
+        return self._parameters.gradient_views
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
@@ -300,6 +309,8 @@ class Model(Training, Entry):
     def apply_gradients(self) -> None:
         """One step of the compiled optimizer with the gradients in ``grads``."""
         self._needs_compile("apply_gradients")
+        if self._update is None:
+            raise ValueError("apply_gradients: LBFGS needs the whole data set: use fit")
         with self._exclusive():
             plan = self._forward_plan or self._plan("training", 1)
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
@@ -347,7 +358,7 @@ class Model(Training, Entry):
         }
         return {
             "fields": {**state, "optimizer": self.optimizer},
-            "weights": self._parameters.views,
+            "weights": dict(self._parameters.views),
             "training": self._training_state(),
         }
 
@@ -402,13 +413,14 @@ class Sequential(Model):
         dtype: str = "float32",
     ) -> None:
         self._start(seed, dtype)
+        if isinstance(layers, (Layer, Symbol, type)):
+            raise TypeError(f"Sequential: received {received(layers)}; expected a list of layers")
         self.layers = tuple(layers)
         for i, item in enumerate(self.layers):
             if not isinstance(item, Layer) and not (i == 0 and isinstance(item, Input)):
                 hint = " (Input comes first)" if isinstance(item, Input) else ""
-                hint = f": did you mean {item.__name__}()?" if isinstance(item, type) else hint
                 raise TypeError(
-                    f"Sequential: received {item!r} at place {i}; expected a layer{hint}"
+                    f"Sequential: received {received(item)} at place {i}; expected a layer{hint}"
                 )
         if not any(isinstance(item, Layer) for item in self.layers):
             raise ValueError("Sequential: received no layers; expected at least one")
@@ -424,10 +436,12 @@ class Sequential(Model):
     def _graph_for(self, x: Any) -> Graph:
         if self.graph is None:
             array = data.real_array("x", x)
-            if array.ndim < 2:
+            if array.ndim < 2 or 0 in array.shape:
                 raise ValueError(
                     f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
                     "the network's input shape"
                 )
-            self._chain(Input(array.shape[1:]), self.layers)
+            with _building:  # by one thread, should many predict at once
+                if self.graph is None:
+                    self._chain(Input(array.shape[1:]), self.layers)
         return self._ready("Sequential")

@@ -8,12 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore.arena import ALIGNMENT, address, aligned_zeros
 
-Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+if TYPE_CHECKING:  # numpy.random is a third of numpy's import time, and comes when first used
+    from numpy.typing import ArrayLike
+
+    Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+
+
+class Views(dict[str, np.ndarray]):
+    """Name -> view of a model's memory. Assigning an array to a name copies its numbers there;
+    names come and go with the layers alone."""
+
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
+        if name not in self:
+            raise KeyError(f"{name!r} is no parameter here; there are {', '.join(self)}")
+        array = np.asarray(value)
+        if array.shape != self[name].shape:
+            raise ValueError(
+                f"{name}: received an array of shape {array.shape}; expected {self[name].shape}"
+            )
+        self[name][...] = array
+
+    def update(self, *others: Any, **named: Any) -> None:
+        for name, value in dict(*others, **named).items():
+            self[name] = value
+
+    def _fixed(self, *_: Any) -> Any:
+        raise TypeError("the parameters of a model cannot be removed or added by hand")
+
+    __delitem__ = pop = popitem = clear = setdefault = __ior__ = _fixed  # type: ignore[assignment]
 
 
 class Parameters:
@@ -26,14 +54,9 @@ class Parameters:
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
         self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
-        self.views: dict[str, np.ndarray] = {}
-        self.gradient_views: dict[str, np.ndarray] = {}
+        self.views = self.gradient_views = Views()
         self.values = self.gradients = np.zeros(0, dtype)
         self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
-
-    @property
-    def allocated(self) -> bool:
-        return bool(self.views) or not self.specs
 
     def declare(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
         known = self.specs.setdefault(name, (shape, initializer))
@@ -50,13 +73,14 @@ class Parameters:
         total = sum(-(-size // line) * line for size in sizes.values())
         self.values = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
         self.gradients = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
-        start = 0
+        start, views, gradient_views = 0, {}, {}
         for name, (shape, _) in self.specs.items():
             part = slice(start, start + sizes[name])
             self._places.append((name, shape, start * self.dtype.itemsize))
-            self.views[name] = self.values[part].reshape(shape)
-            self.gradient_views[name] = self.gradients[part].reshape(shape)
+            views[name] = self.values[part].reshape(shape)
+            gradient_views[name] = self.gradients[part].reshape(shape)
             start += -(-sizes[name] // line) * line
+        self.views, self.gradient_views = Views(views), Views(gradient_views)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draws all values, in the order of declaration."""

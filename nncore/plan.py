@@ -20,12 +20,13 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import Storage, address, aligned_zeros, assign_offsets, round_up
-from nncore.parameters import Initializer, Parameters
+from nncore.parameters import Parameters
 
 if TYPE_CHECKING:
     from nncore.layers.base import Layer
     from nncore.losses import Loss
     from nncore.model import Graph
+    from nncore.parameters import Initializer
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data, losses, optimizers
-from nncore._names import positive_int
+from nncore._names import positive_int, rate, received
 from nncore.arena import address, aligned_zeros
 from nncore.failures import NonFiniteError, explain
 from nncore.history import History, Progress
@@ -58,8 +58,8 @@ class Training:
             raise ValueError(
                 f"compile: received {len(chosen)} losses for {len(self.graph.outputs)} outputs"
             )
-        if isinstance(metrics, str):
-            metrics = (metrics,)
+        if metrics is None or isinstance(metrics, (str, known.Metric)):
+            metrics = () if metrics is None else (metrics,)
         nested = bool(metrics) and all(isinstance(m, (list, tuple)) for m in metrics)
         groups = list(metrics) if nested else [metrics] + [()] * (len(chosen) - 1)
         found = [[known.get(metric) for metric in group] for group in groups]
@@ -81,7 +81,9 @@ class Training:
 
     def _bind_optimizer(self) -> None:
         """Gives the optimizer its state vectors; LBFGS has its own."""
-        p = self._parameters
+        p, outputs = self._parameters, len(self._output_shapes)
+        if len(self._losses) != outputs:  # a network that had no shapes when it was compiled
+            raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
         if isinstance(self.optimizer, optimizers.LBFGS):
             return
         update = self.optimizer.update()
@@ -197,6 +199,7 @@ class Training:
         """
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
+        callbacks = _checked_callbacks(callbacks)
         self._require_compile("fit")
         with self._exclusive():
             history = self.history = History()
@@ -204,6 +207,8 @@ class Training:
                 x, y, sample_weight, class_weight, validation_data, validation_split
             )
             self._needs_compile("fit")
+            if isinstance(train, data.Examples):
+                self._try_metrics(train)
             self.stop_training = False
             progress = Progress(verbose, epochs, train, batch)
             try:
@@ -242,12 +247,16 @@ class Training:
                 )
             else:
                 validation = validation_data
+        validation_split = rate("fit", "validation_split", validation_split)
         if data.is_batches(x, y):
+            if sample_weight is not None or class_weight is not None or validation_split:
+                raise ValueError(
+                    "fit: sample_weight, class_weight and validation_split are for arrays; let "
+                    "the iterable give (x, y, sample_weight), and pass validation_data"
+                )
             return x, validation
         self._needs_shapes(x)
         train = self._examples(x, y, sample_weight, class_weight, finite=True)
-        if not 0 <= validation_split < 1:
-            raise ValueError(f"fit: received validation_split {validation_split}; expected [0, 1)")
         if validation_split and validation is None:
             kept = int(train.rows * (1 - validation_split))
             if kept < 1 or kept == train.rows:
@@ -356,7 +365,7 @@ class Training:
         x, y: as in `fit`, or an iterable of batches with y None.
         """
         self._require_compile("evaluate")
-        batch = positive_int("fit", "batch_size", batch_size)
+        batch = positive_int("evaluate", "batch_size", batch_size)
         if not data.is_batches(x, y):
             self._needs_shapes(x)
             x = self._examples(x, y, sample_weight, None)
@@ -414,6 +423,12 @@ class Training:
             for metric in group:
                 metric.update(target[chosen], output[:count], weight)
 
+    def _try_metrics(self, examples: data.Examples) -> None:
+        """One row through each metric: what does not fit is told before anything is trained."""
+        if any(self._all_metrics()):
+            zeros = [np.zeros((1, *shape), self.dtype) for shape in self._output_shapes]
+            self._measure(examples, None, slice(0, 1), zeros)
+
     def _results(self) -> dict[str, float]:
         results = {}
         for i, group in enumerate(self.metrics):
@@ -440,6 +455,18 @@ class Training:
         if self._update is not None and len(state["moments"]):
             self._moments[...] = state["moments"]
             self._update.step = state["step"]
+
+
+def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    from nncore.callbacks import Callback
+
+    found = (callbacks,) if isinstance(callbacks, (Callback, type)) else tuple(callbacks or ())
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
+            )
+    return found
 
 
 def _overrides(callback: Any, hook: str) -> bool:

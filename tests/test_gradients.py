@@ -187,7 +187,7 @@ def classifier(case, output, closing, heads) -> nn.Model:
 @pytest.mark.parametrize("case, output, closing, weight", loss_variants())
 def test_loss(case, output, closing, weight, heads, team):
     rng = np.random.default_rng(5)
-    for rows in BATCHES:
+    for rows in (5, 1):
         x = rng.normal(size=(rows, *output[:-1], 3))
         y = one_or_list([case.target(rng, rows, output) for _ in range(heads)])
         w = None if weight is None else rng.uniform(0, 2, size=(rows, *weight))

@@ -1,13 +1,12 @@
 """Embedding: row numbers become the rows of a table. P numbers to a row of the batch, table (V,D).
 """
-from libc.math cimport floor
 from libc.string cimport memcpy, memset
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport isize, real
 
 
 cdef class Embedding(Op):
-    """y = weight[x]; dweight[x] += dy; dx = 0. Members share the columns of the table's gradient."""
+    """y = weight[x]; dweight[x] += dy; dx = 0. Members share the columns of dweight."""
     cdef Tensor x, weight, y
     cdef isize V, D
 
@@ -33,9 +32,9 @@ cdef class Embedding(Op):
 
 cdef inline isize row_number(double number, isize V) noexcept nogil:
     """-1 for what is not a row of the table: it is never indexed by what a user passed."""
-    if not (0 <= number < V) or number != floor(number):
+    if not 0 <= number < V:  # NaN neither
         return -1
-    return <isize> number
+    return <isize> number if number == <double> (<isize> number) else -1
 
 
 cdef void embedding_forward(Embedding op, Run *run, real *_) noexcept nogil:

@@ -1,9 +1,8 @@
 # The compiled face of Model: see entry.pyx.
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import disjoint_base
-from typing import Self
 
 @disjoint_base
 class Entry:

@@ -6,7 +6,7 @@ weight (B,) or (B,P) scales each row's or position's part; it may be absent.
 Classification losses work on logits x, the values before a closing softmax or sigmoid, because
 log(softmax(x)) and its gradient p - t are accurate there for every x. `prediction` receives p.
 """
-from libc.math cimport fabs, floor
+from libc.math cimport fabs
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
@@ -43,9 +43,9 @@ cdef class Loss(Op):
 cdef isize label_at(Loss op, const real *target, isize at) noexcept nogil:
     """The class number, or -1: C is never indexed by what a user passed."""
     cdef double label = target[at]
-    if not (0 <= label < op.n) or label != floor(label):
+    if not 0 <= label < op.n:  # NaN neither
         return -1
-    return <isize> label
+    return <isize> label if label == <double> (<isize> label) else -1
 
 
 cdef class CrossEntropy(Loss):

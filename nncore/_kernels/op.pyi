@@ -1,9 +1,8 @@
 # What a plan is made of: see op.pyx. C code derives its ops from op.pxd.
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from typing_extensions import disjoint_base
-from typing import Self
 
 @disjoint_base
 class Tensor:

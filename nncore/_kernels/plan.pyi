@@ -1,9 +1,8 @@
 # The compiled half of a plan: see plan.pyx.
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import disjoint_base
-from typing import Self
 
 from nncore._kernels.op import Op
 

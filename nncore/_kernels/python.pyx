@@ -23,9 +23,9 @@ cdef class PythonOp(Op):
         self.backward_reads_y = True
         self.holds_gil = True
 
-    def arrays(self, Py_ssize_t rows):
+    def arrays(self, Py_ssize_t rows, tensors=None):
         """The inputs' values, read-only: views, because a parameter's array is `model.params`'s."""
-        views = [self.array(tensor, rows).view() for tensor in self.inputs]
+        views = [self.array(tensor, rows).view() for tensor in tensors or self.inputs]
         for view in views:
             view.flags.writeable = False
         return views
@@ -100,13 +100,13 @@ cdef class PythonLoss(PythonOp):
         return value * weight
 
     def run_forward(self, Py_ssize_t rows):
-        x, target = self.array(self.inputs[0], rows), self.array(self.saved[0], rows)
+        x, target = self.arrays(rows, (self.inputs[0], self.saved[0]))
         losses = numpy.empty(rows, x.dtype)
         self.assign(losses, self.call_forward(target, x), "forward")
         self.loss = float(self.weighted(losses, rows).mean())
 
     def run_backward(self, Py_ssize_t rows):
-        x, target = self.array(self.inputs[0], rows), self.array(self.saved[0], rows)
+        x, target = self.arrays(rows, (self.inputs[0], self.saved[0]))
         grad = self.array(self.inputs[0], rows, grad=True)
         value = numpy.empty_like(grad)
         self.assign(value, self.call_backward(target, x), "backward")

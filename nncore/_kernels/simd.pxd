@@ -30,9 +30,11 @@ cdef extern from "simd/simd.h" nogil:
         isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
         void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
                       isize M, isize N, isize K, int add, const float *bias) noexcept nogil
-        void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N, int add) noexcept nogil
+        void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
+                         int add) noexcept nogil
         const f32_activation *activations
-        void (*softmax)(float *y, const float *x, float *log_sum, isize rows, isize n) noexcept nogil
+        void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
+                        isize n) noexcept nogil
         void (*sigmoid_softplus)(float *y, float *l, const float *x, isize n) noexcept nogil
         double (*sum_squares)(const float *x, isize n) noexcept nogil
         int (*all_finite)(const float *x, isize n) noexcept nogil
@@ -56,10 +58,13 @@ cdef extern from "simd/simd.h" nogil:
                   double *scratch) noexcept nogil
         isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
         void (*gemm_dot)(double *c, isize ldc, const double *a, isize lda, const double *b,
-                      isize ldb, isize M, isize N, isize K, int add, const double *bias) noexcept nogil
-        void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N, int add) noexcept nogil
+                      isize ldb, isize M, isize N, isize K, int add,
+                      const double *bias) noexcept nogil
+        void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
+                         int add) noexcept nogil
         const f64_activation *activations
-        void (*softmax)(double *y, const double *x, double *log_sum, isize rows, isize n) noexcept nogil
+        void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
+                        isize n) noexcept nogil
         void (*sigmoid_softplus)(double *y, double *l, const double *x, isize n) noexcept nogil
         double (*sum_squares)(const double *x, isize n) noexcept nogil
         int (*all_finite)(const double *x, isize n) noexcept nogil

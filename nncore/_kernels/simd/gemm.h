@@ -95,10 +95,15 @@ ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, 
 
     const REAL *b = t->b;
     const isize ars = t->ars, acs = t->a_packed ? R : t->acs, brs = t->brs;
+    /* Two pointers share the 7 offsets r * ars. The compiler must not see that they belong
+     * together, or it keeps an offset for each row and runs out of registers. */
+    const REAL *a8 = a + 8 * ars;
+    __asm__("" : "+r"(a8));
     for (isize k = 0; k < t->K; k++) {
         EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
-        EACH_ROW EACH_VECTOR sum[r][w] += a[r * ars] * row[w];
+        EACH_ROW EACH_VECTOR sum[r][w] += (r < 8 ? a[r * ars] : a8[(r - 8) * ars]) * row[w];
         a += acs;
+        a8 += acs;
         b += brs;
     }
     if (VECTOR_BYTES == 64 || t->last < LANES) /* AVX-512: masks are free, code is not */
