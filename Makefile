@@ -54,7 +54,8 @@ $(RUN):
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(BUILT): $(SOURCES) | $(RUN)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[examples,test]'
+	@echo "building nncore in $(VENV); this takes a minute or two"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[examples,test]'
 	@touch $@
 
 $(VENV)/.bench: $(BUILT)

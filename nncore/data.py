@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore._kernels.gather import all_finite
+from nncore._names import real, received
 
 if TYPE_CHECKING:
     from nncore._kernels.gather import Gather
@@ -44,8 +45,8 @@ def as_list(what: str, value: Any, count: int) -> list[Any]:
     if count == 1:
         return [value]
     if not isinstance(value, (list, tuple)) or len(value) != count:
-        received = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-        raise ValueError(f"{what}: received {received}; expected a list of {count}")
+        got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise ValueError(f"{what}: received {got}; expected a list of {count}")
     return list(value)
 
 

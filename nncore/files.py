@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from nncore import initializers, layers, losses, metrics, optimizers, schedules
+from nncore._names import integer
 from nncore.interop import safetensors
 from nncore.layers.base import Input, Layer, Symbol
 
 FORMAT = 1  # of the metadata; a newer one is refused
-STATE = "training."  # prefix of the tensors that are no parameters
+STATE = "training."  # prefix of the tensors that are no parameters: "training.0.weight"...
+MOST_MOMENTS = 4  # so many of them an optimizer may keep for each parameter
 
 
 def save(model: Any, path: Any, training_state: bool) -> None:
@@ -56,7 +59,10 @@ def load(path: Any, custom: dict[str, type]) -> Any:
         model = cls.__new__(cls)
         model._start(description["seed"], description["dtype"])
         inputs, outputs = _build_graph(description["graph"], custom)
-        model._build(Graph(inputs, outputs, "load"))
+        model._build(
+            Graph(inputs, outputs, "load"),
+            check=lambda specs: _check(path, {n: shape for n, (shape, _) in specs.items()}, tensors),
+        )
         if isinstance(model, Sequential):
             model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))
         if "compile" in description:
@@ -66,7 +72,7 @@ def load(path: Any, custom: dict[str, type]) -> Any:
                 [_construct(loss, custom) for loss in told["loss"]],
                 [[_construct(m, custom) for m in group] for group in told["metrics"]],
             )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path}: its description is damaged ({error!r})") from error
     _fill(path, model, tensors)
     if "training" in description:
@@ -80,9 +86,14 @@ def load(path: Any, custom: dict[str, type]) -> Any:
                 part[...] = saved
         try:
             model._restore_training({**state, "moments": moments})
-        except (KeyError, TypeError, ValueError) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise ValueError(f"{path}: its training state is damaged ({error!r})") from error
     return model
+
+
+# What a description that is not ours may lead to on the way; ValueErrors say it better themselves.
+_DAMAGE = (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError,
+           RecursionError)  # fmt: skip
 
 
 def load_weights(model: Any, path: Any) -> None:
@@ -101,8 +112,8 @@ def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         )
     try:
         description = json.loads(metadata["nncore"])
-        version = int(description["format"])
-    except (ValueError, TypeError, KeyError) as error:
+        version = integer(str(path), "format", description["format"], at_least=1)
+    except (*_DAMAGE, ValueError) as error:
         raise ValueError(f"{path}: its description is damaged ({error!r})") from None
     if version > FORMAT:
         raise ValueError(
@@ -115,26 +126,39 @@ def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def _fill(path: Any, model: Any, tensors: dict[str, np.ndarray]) -> None:
     """Copies tensors into the parameters and buffers, after all of them were checked."""
     own = {**model.params, **model.buffers}
-    saved = {name: value for name, value in tensors.items() if not name.startswith(STATE)}
-    missing, extra = sorted(set(own) - set(saved)), sorted(set(saved) - set(own))
+    _check(path, {name: view.shape for name, view in own.items()}, tensors)
+    for name, view in own.items():
+        view[...] = tensors[name]
+
+
+def _check(path: Any, shapes: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Refuses tensors that are not those of a model whose parameters have these shapes."""
+    known = {f"{STATE}{i}.{name}" for name in shapes for i in range(MOST_MOMENTS)}
+    missing = sorted(set(shapes) - set(tensors))
+    extra = sorted(set(tensors) - set(shapes) - known)
     if missing or extra:
         raise ValueError(
             f"{path}: does not fit this model: missing {missing[:5]}, not known here {extra[:5]}"
         )
-    for name, view in own.items():
-        if saved[name].shape != view.shape:
+    for name, shape in shapes.items():
+        if tensors[name].shape != tuple(shape):
             raise ValueError(
-                f"{path}: {name!r} has shape {saved[name].shape}; this model's is {view.shape}"
+                f"{path}: {name!r} has shape {tensors[name].shape}; this model's is {tuple(shape)}"
             )
-        if saved[name].dtype.kind != "f":
-            raise ValueError(f"{path}: {name!r} has dtype {saved[name].dtype}; expected floats")
-    for name, view in own.items():
-        view[...] = saved[name]
+        if tensors[name].dtype.kind != "f":
+            raise ValueError(f"{path}: {name!r} has dtype {tensors[name].dtype}; expected floats")
 
 
 # ---- objects as JSON: {"class": name, field: value, ...} -----------------------------------------
 
-_MODULES = (layers, initializers, losses, metrics, optimizers, schedules)
+_MODULES = {
+    layers: Layer,
+    initializers: initializers.Initializer,
+    losses: losses.Loss,
+    metrics: metrics.Metric,
+    optimizers: optimizers.Optimizer,
+    schedules: schedules.Schedule,
+}
 
 
 def _describe(value: Any) -> Any:
@@ -145,7 +169,7 @@ def _describe(value: Any) -> Any:
         fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"class": _class_name(value), **fields}
     if isinstance(value, metrics.Metric):
-        arguments = getattr(value, "arguments", {})
+        arguments = {name: getattr(value, name) for name in signature(type(value)).parameters}
         return {"class": _class_name(value), **{k: _describe(v) for k, v in arguments.items()}}
     return value
 
@@ -167,9 +191,12 @@ def _construct(value: Any, custom: dict[str, type]) -> Any:
     name = value["class"]
     fields = {k: _construct(v, custom) for k, v in value.items() if k != "class"}
     family, _, own = name.rpartition(".")
-    for module in _MODULES:
+    for module, base in _MODULES.items():
         if family and module.__name__.rpartition(".")[2] == family:
-            return getattr(module, own)(**fields)
+            cls = getattr(module, own)
+            if not (isinstance(cls, type) and issubclass(cls, base)):
+                raise ValueError(f"its description is damaged: {name!r} is no {base.__name__}")
+            return cls(**fields)
     if name not in custom:
         raise ValueError(f"the model uses {name!r}: pass custom={{{name!r}: {name}}} to nn.load")
     return custom[name](**fields)

@@ -49,6 +49,12 @@ class Graph:
         if loose:
             raise ValueError(f"{owner}: the outputs need {loose}, which is not among the inputs")
         calls = sorted((s for s in found if s.layer is not None), key=lambda s: s.order)
+        for layer in (symbol.layer for symbol in calls):
+            if layer.name is not None and (not isinstance(layer.name, str) or "." in layer.name):
+                raise ValueError(
+                    f"{owner}: received {layer!r}; expected a name that is a string without dots, "
+                    "which stand between the name of a layer and that of its parameter"
+                )
         names: dict[Layer, str] = {}
         for place, symbol in enumerate(calls):
             names.setdefault(symbol.layer, symbol.layer.name or str(place))

@@ -8,6 +8,7 @@ must meet, and where everything lies in memory. From then on the compiled loop r
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
     from nncore.model import Graph
     from nncore.parameters import Initializer
+
+MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
@@ -93,7 +96,7 @@ class Plan(Loop):
         if path not in self._parameters:
             if self.purpose == "declare":
                 self.parameters.declare(path, shape, initializer)
-            tensor = Tensor(shape, self.dtype.itemsize, path)
+            tensor = Tensor(self._possible(shape), self.dtype.itemsize, path)
             if self.purpose != "declare":
                 tensor.bind(*self.parameters.addresses(path))
             tensor.wants_grad = self.training
@@ -104,9 +107,17 @@ class Plan(Loop):
 
     def tensor(self, shape: Sequence[int], itemsize: int | None = None) -> Tensor:
         """Room for an op's output, or for what it saves: (rows, *shape)."""
-        tensor = Tensor(tuple(int(n) for n in shape), itemsize or self.dtype.itemsize)
+        shape = self._possible(tuple(int(n) for n in shape))
+        tensor = Tensor(shape, itemsize or self.dtype.itemsize)
         self._tensors.append(tensor)
         return tensor
+
+    def _possible(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape, unless no machine has room for it."""
+        if math.prod(shape) >= MOST_NUMBERS:
+            where = f"layer {'.'.join(self._path)!r}" if self._path else "Input"
+            raise ValueError(f"{where}: shape {shape} is too large: {math.prod(shape)} numbers")
+        return shape
 
     def view(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """x's memory with another shape, as many numbers to a row."""

@@ -81,9 +81,7 @@ class Training:
 
     def _bind_optimizer(self) -> None:
         """Gives the optimizer its state vectors; LBFGS has its own."""
-        p, outputs = self._parameters, len(self._output_shapes)
-        if len(self._losses) != outputs:  # a network that had no shapes when it was compiled
-            raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
+        p = self._parameters
         if isinstance(self.optimizer, optimizers.LBFGS):
             return
         update = self.optimizer.update()
@@ -108,6 +106,9 @@ class Training:
 
     def _examples(self, x, y, sample_weight, class_weight, finite=False) -> data.Examples:
         graph = self._graph_for(x if not isinstance(x, data.Examples) else None)
+        outputs = len(self._output_shapes)
+        if len(self._losses) != outputs:  # a network that had no shapes when it was compiled
+            raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
         return data.examples(
             x,
             y,

@@ -32,7 +32,8 @@ ACTIVATIONS = {
     "elu": (lambda x: F.elu(x), (0,)),  # its second derivative jumps
     "selu": (lambda x: F.selu(x), (0,)),
     "sigmoid": (lambda x: torch.sigmoid(x), ()),
-    "hard_sigmoid": (lambda x: F.hardsigmoid(x), (-3, 3)),
+    # F.hardsigmoid takes a float's 1/6 for its slope in double, too: off by 3e-8.
+    "hard_sigmoid": (lambda x: F.relu6(x + 3) / 6, (-3, 3)),
     "tanh": (lambda x: torch.tanh(x), ()),
     "softplus": (lambda x: F.softplus(x), ()),
     "silu": (lambda x: F.silu(x), ()),

@@ -79,7 +79,11 @@ def test_the_package_brings_types_and_headers():
 
 
 def test_the_versions_agree():
-    assert importlib.metadata.version("nncore") == nn.__version__
+    try:
+        installed = importlib.metadata.version("nncore")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("runs from a checkout that is not installed")
+    assert installed == nn.__version__
 
 
 def test_another_package_can_add_an_op(tmp_path):

@@ -7,12 +7,14 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import threading
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
 _NAME = "scipy.linalg.cython_blas"
 _pools = None
 _held = 0
+_lock = threading.Lock()
 _before = []
 
 
@@ -59,16 +61,32 @@ def pools():
 def hold():
     """Keeps BLAS at one thread until `release`: two pools on the same processors cost 20x."""
     global _held
-    if _held == 0:
-        _before[:] = [pool.get_num_threads() for pool in pools()]
-        for pool in pools():
-            pool.set_num_threads(1)
-    _held += 1
+    with _lock:  # asking a pool gives up the GIL
+        if _held == 0:
+            _before[:] = [pool.get_num_threads() for pool in pools()]
+            for pool in pools():
+                pool.set_num_threads(1)
+        _held += 1
 
 
 def release():
     global _held
-    _held -= 1
-    if _held == 0:
+    with _lock:
+        _held -= 1
+        if _held == 0:
+            for pool, threads in zip(pools(), _before):
+                pool.set_num_threads(threads)
+
+
+def _forget():
+    """The child of a fork has none of the runs that held BLAS, nor their locks."""
+    global _held, _lock
+    _lock = threading.Lock()
+    if _held:
+        _held = 0
         for pool, threads in zip(pools(), _before):
             pool.set_num_threads(threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

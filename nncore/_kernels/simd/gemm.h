@@ -117,7 +117,8 @@ ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, 
 ALWAYS_INLINE isize NAME(prefetch)(const NAME(tiles) *t, const REAL *c, isize rows, isize done,
                                    const int W) {
     for (isize r = 0; r < rows; r++)
-        for (int w = 0; w < W; w++) __builtin_prefetch(c + r * t->ldc + w * LANES, 1);
+        for (int j = 0; j < W * LANES; j += 64 / sizeof(REAL))
+            __builtin_prefetch(c + r * t->ldc + j, 1);
     const isize end = MIN(done + t->ahead.share, t->ahead.rows);
     for (; done < end; done++)
         for (isize j = 0; j < t->ahead.length; j += 64 / sizeof(REAL))

@@ -3,10 +3,13 @@
  * Each element is summed in LANES lanes along k, and the lanes are added by one fixed tree
  * (add_lanes), so its bits do not depend on M, N or the tile it falls in. */
 
+#ifndef DOT_ROWS
 #define DOT_ROWS (VECTOR_REGISTERS == 32 ? 6 : 2)
+#endif
 #define DOT_COLUMNS 4
-/* Rows of B that stay in L2 while the tiles go down A, in bytes. */
-#define DOT_CACHE (256 * 1024)
+/* Bytes that stay in L1, in L2, while the tiles pass over them several times. */
+#define DOT_L1 (24 * 1024)
+#define DOT_L2 (256 * 1024)
 
 typedef struct {
     REAL *c;
@@ -95,17 +98,20 @@ NEVER_INLINE void NAME(dots_rows)(const NAME(dots) *dots, isize rows, isize N) {
 
 static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const REAL *b, isize ldb,
                            isize M, isize N, isize K, int add, const REAL *bias) {
-    /* as many columns at a time as stay in cache, if there is more than one tile to read them */
+    /* Several tiles read the same rows of B. If A stays in L1, they do so in turn; if not, as many
+     * rows of B as stay in L2 are passed over by each row of tiles. */
     isize columns = N;
-    if (M > DOT_ROWS)
-        columns = MAX(16, DOT_CACHE / (isize)sizeof(REAL) / MAX(K, 1) / DOT_COLUMNS * DOT_COLUMNS);
-    const isize tiles = (M + DOT_ROWS - 1) / DOT_ROWS;
+    if (M > DOT_ROWS && M * K <= DOT_L1 / (isize)sizeof(REAL))
+        columns = DOT_COLUMNS;
+    else if (M > DOT_ROWS && N * K > DOT_L2 / (isize)sizeof(REAL))
+        columns = MAX(DOT_L2 / (isize)sizeof(REAL) / K / DOT_COLUMNS, 4) * DOT_COLUMNS;
+    const isize tiles = pieces(M, DOT_ROWS);
     for (isize n = 0; n < N; n += columns) {
         NAME(dots) t = {.c = c + n, .ldc = ldc, .a = a, .lda = lda, .b = b + n * ldb, .ldb = ldb,
                         .K = K, .add = add, .bias = bias ? bias + n : NULL};
         isize left = tiles;
         for (isize m = 0; m < M; left--) {
-            const isize rows = left == 1 ? M - m : (M - m + left - 1) / left;
+            const isize rows = pieces(M - m, left);
             if (rows == 1)
                 NAME(dots_row)(&t, MIN(columns, N - n));
             else

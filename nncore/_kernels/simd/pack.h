@@ -13,45 +13,56 @@ static void NAME(pack_rows)(REAL *panel, isize width, const REAL *b, isize brs, 
     }
 }
 
-/* LANES columns of B, contiguous along k: `at` + offset[j] is column j. k .. k + STEPS * BLOCK. */
-#define STEPS (VECTOR_REGISTERS == 32 && VECTOR_BYTES == 64 ? 4 : 2)
-ALWAYS_INLINE void NAME(transpose)(REAL *to, isize width, const REAL *at, const isize *offset,
-                                   const int steps) {
+/* `steps` blocks of LANES columns: to (steps * BLOCK, LANES), rows `width` apart; column j begins
+ * at from + offset[j] and is contiguous. */
+ALWAYS_INLINE REAL *NAME(transpose)(REAL *to, isize width, const REAL *from, const isize *offset,
+                                    const int steps) {
     NAME(vec) r[4][4];
-    /* a row of blocks at a time, each to its end, so that a cache line is fetched once also where
-     * the columns are a power of two apart and share a set */
+    /* the columns are read in groups, each as far as it goes, so that their cache lines are
+     * fetched once even where columns are a power of two apart and compete for the same set */
 #pragma GCC unroll 4
     for (int i = 0; i < BLOCK; i++)
 #pragma GCC unroll 4
         for (int s = 0; s < steps; s++)
-            r[s][i] = NAME(load_blocks)(at + s * BLOCK, offset + i, BLOCK);
+            r[s][i] = NAME(load_blocks)(from + s * BLOCK, offset + i, BLOCK);
 #pragma GCC unroll 4
     for (int s = 0; s < steps; s++) {
         NAME(transpose_blocks)(r[s]);
 #pragma GCC unroll 4
-        for (int i = 0; i < BLOCK; i++) NAME(store)(to + (s * BLOCK + i) * width, r[s][i]);
+        for (int i = 0; i < BLOCK; i++, to += width) NAME(store)(to, r[s][i]);
     }
+    return to;
+}
+
+/* LANES columns of K, as above. */
+NEVER_INLINE void NAME(transpose_columns)(REAL *to, isize width, const REAL *from,
+                                          const isize *offset, isize K) {
+    enum { STEPS = VECTOR_BYTES == 64 ? 4 : 2 }; /* as many as there are registers for */
+    isize k = 0;
+    for (; k + STEPS * BLOCK <= K; k += STEPS * BLOCK)
+        to = NAME(transpose)(to, width, from + k, offset, STEPS);
+    for (; k + BLOCK <= K; k += BLOCK) to = NAME(transpose)(to, width, from + k, offset, 1);
+    if (k == K) return;
+    if (K >= BLOCK) { /* the last ones once more, so as not to read beyond them */
+        NAME(transpose)(to - (k - (K - BLOCK)) * width, width, from + K - BLOCK, offset, 1);
+        return;
+    }
+    for (; k < K; k++, to += width)
+        for (int j = 0; j < LANES; j++) to[j] = from[offset[j] + k];
 }
 
 /* panel (K, width) = B (K, n) as above, for B contiguous along k, columns bcs apart. */
 static void NAME(pack_columns)(REAL *panel, isize width, const REAL *b, isize bcs, isize K,
                                isize n) {
+    isize offset[LANES];
     for (isize j = 0; j < width; j += LANES) {
-        isize offset[LANES];
-        for (isize i = 0; i < LANES; i++) offset[i] = MIN(j + i, n - 1) * bcs;
-        REAL *to = panel + j;
-        isize k = 0;
-        for (; k + STEPS * BLOCK <= K; k += STEPS * BLOCK)
-            NAME(transpose)(to + k * width, width, b + k, offset, STEPS);
-        for (; k + BLOCK <= K; k += BLOCK)
-            NAME(transpose)(to + k * width, width, b + k, offset, 1);
-        if (k < K && K >= BLOCK) { /* the last rows once more, so as not to read beyond them */
-            k = K - BLOCK;
-            NAME(transpose)(to + k * width, width, b + k, offset, 1);
-            k = K;
+        isize at = 0;
+#pragma GCC unroll 1
+        for (int i = 0; i < LANES; i++) {
+            offset[i] = at;
+            if (j + i + 1 < n) at += bcs;
         }
-        for (; k < K; k++)
-            for (isize i = 0; i < LANES; i++) to[k * width + i] = b[k + offset[i]];
+        NAME(transpose_columns)(panel + j, width, b + j * bcs, offset, K);
     }
 }
 
@@ -96,8 +107,11 @@ static void NAME(pack_tiles)(REAL *block, const REAL *a, isize acs, isize M, isi
     for (isize m = 0; m < M; m += rows) {
         if (longer-- == 0) rows--;
         const REAL *from = a + m;
+        const isize whole = rows / LANES * LANES;
+        const NAME(mask) last = NAME(mask_first)(rows - whole);
         for (isize k = 0; k < K; k++) {
-            for (isize r = 0; r < rows; r++) block[r] = from[r];
+            for (isize r = 0; r < whole; r += LANES) NAME(store)(block + r, NAME(load)(from + r));
+            NAME(store_part)(block + whole, last, NAME(load_part)(from + whole, last));
             block += rows;
             from += acs;
         }

@@ -1,0 +1,185 @@
+"""However many members share the work, a forward pass gives the same bits; gradients, whose sums
+may be cut differently, the same numbers; and a run can be repeated to the bit."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from cases import LAYERS, randomize, several, with_shapes
+
+# More members than processors, than rows, than units; a prime number; a power of two.
+MEMBERS = (1, 2, 3, 7, 16)
+SMALL = (1, 2, 3)
+
+
+def mlp(dtype="float32", dropout=0.0, units=200) -> nn.Model:
+    """Wide layers are shared by columns, the narrow ones by rows; their weights by units and,
+    where those are few, by columns."""
+    layers = [
+        nn.Input((300,)),
+        nn.Dense(units, "tanh"),
+        nn.Dropout(dropout),
+        nn.Dense(50, "gelu"),
+        nn.Dense(3, "softmax"),
+    ]
+    return randomize(nn.Sequential(layers, seed=5, dtype=dtype))
+
+
+def data(rows, dtype="float32"):
+    rng = np.random.default_rng(rows)
+    return rng.normal(size=(rows, 300)).astype(dtype), rng.integers(0, 3, rows)
+
+
+def same_bits(a, b, what=""):
+    assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), what
+
+
+@pytest.mark.parametrize("case, shape", with_shapes(LAYERS))
+def test_forward_of_each_layer_has_the_same_bits(case, shape, team):
+    rng = np.random.default_rng(10)
+    xs = [x.astype("float32") for x in case.draw(rng, 37, shape)]
+    found = []
+    for members in MEMBERS:
+        team(members)
+        inputs = [nn.Input(s) for s in several(shape)]
+        y = case.layer(inputs if len(inputs) > 1 else inputs[0])
+        model = randomize(nn.Model(inputs, y, seed=0))
+        x = xs if len(xs) > 1 else xs[0]
+        found.append((members, model(x), model.forward(x)))
+    for members, inference, training in found[1:]:
+        same_bits(inference, found[0][1], f"inference, {members} members")
+        same_bits(training, found[0][2], f"training, {members} members")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 17, 49, 100])
+def test_forward_of_a_network_has_the_same_bits(rows, dtype, team):
+    x, _ = data(rows, dtype)
+    outputs = []
+    for members in MEMBERS:
+        team(members)
+        outputs.append(mlp(dtype)(x))
+    for y in outputs[1:]:
+        same_bits(y, outputs[0])
+
+
+@pytest.mark.parametrize("units", [10, 64, 200], ids="{} units".format)
+@pytest.mark.parametrize("rows", [1, 2, 17, 100])
+def test_gradients_are_the_same_numbers(rows, units, team):
+    x, y = data(rows, "float64")
+    runs = []
+    for members in MEMBERS:
+        team(members)
+        model = mlp("float64", dropout=0.3, units=units)
+        model.compile("sgd", "cross_entropy")
+        runs.append(model.gradients(x, y))
+    for loss, grads in runs[1:]:
+        assert loss == pytest.approx(runs[0][0], rel=1e-13)
+        for name, grad in grads.items():
+            scale = abs(runs[0][1][name]).max()
+            np.testing.assert_allclose(grad, runs[0][1][name], rtol=0, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("members", SMALL)
+def test_training_can_be_repeated_to_the_bit(members, team):
+    team(members)
+    x, y = data(230)
+    runs = []
+    for _ in range(2):
+        model = mlp(dropout=0.2)
+        model.compile(nn.Adam(1e-3, clipnorm=1.0), "cross_entropy")
+        history = model.fit(x, y, batch_size=100, epochs=3, verbose=False).history
+        runs.append((history["loss"], model.params))
+    assert runs[0][0] == runs[1][0]
+    for name, value in runs[0][1].items():
+        same_bits(value, runs[1][1][name], name)
+
+
+def test_dropout_is_the_same_for_all_teams_and_another_in_each_step(team):
+    x = np.ones((10, 33))
+    masks = []
+    for members in MEMBERS:
+        team(members)
+        model = nn.Sequential([nn.Input((33,)), nn.Dropout(0.25)], seed=3, dtype="float64")
+        first, second = model.forward(x), model.forward(x)
+        assert (first != second).any()
+        masks.append(first)
+    for mask in masks[1:]:
+        same_bits(mask, masks[0])
+
+
+def test_dropout_keeps_the_mean_and_the_rate():
+    x = np.full((1000, 100), 3.0, np.float32)
+    model = nn.Sequential([nn.Input((100,)), nn.Dropout(0.25)], seed=3)
+    y = model.forward(x)
+    assert set(np.unique(y)) == {0.0, 4.0}
+    # 100000 coins: the share's standard deviation is 0.0014; four of them
+    assert abs((y == 0).mean() - 0.25) < 4 * 0.0014
+    same_bits(model(x), x, "inference passes everything through")
+
+
+def test_two_dropouts_of_a_network_draw_apart():
+    x = nn.Input((1000,))
+    model = nn.Model(x, [nn.Dropout(0.5)(x), nn.Dropout(0.5)(x)], seed=0)
+    a, b = model.forward(np.ones((1, 1000), np.float32))
+    assert 400 < (a != b).sum() < 600
+
+
+@pytest.mark.parametrize("members", SMALL)
+def test_a_smaller_batch_in_a_larger_plan(members, team):
+    """Nothing of the rows beyond the batch enters a result."""
+    team(members)
+    large = mlp("float64")
+    large.compile("sgd", "cross_entropy")
+    large.gradients(*data(100, "float64"))
+    for rows in (99, 17, 2, 1):
+        x, y = data(rows, "float64")
+        small = mlp("float64")
+        small.compile("sgd", "cross_entropy")
+        loss, grads = large.gradients(x, y)
+        expected_loss, expected = small.gradients(x, y)
+        assert loss == pytest.approx(expected_loss, rel=1e-13)
+        for name, grad in grads.items():
+            scale = abs(expected[name]).max()
+            np.testing.assert_allclose(grad, expected[name], rtol=0, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("members", SMALL)
+def test_many_threads_predict_alike(members, team):
+    team(members)
+    model = mlp()
+    x, _ = data(64)
+    expected = model(x)
+    wrong = []
+
+    def predict():
+        for _ in range(20):
+            if model(x).tobytes() != expected.tobytes():
+                wrong.append(threading.get_ident())
+
+    threads = [threading.Thread(target=predict) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_forced_team_is_really_that_large(team):
+    """Otherwise all tests here would compare one thread with itself: each member beyond the first
+    is a thread of this process."""
+
+    def count() -> int:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("Threads"))
+
+    if not __import__("os").path.exists("/proc/self/status"):
+        pytest.skip("threads are counted by Linux")
+    x = np.ones((1, 2), np.float32)
+    team(19)
+    before = count()
+    nn.Sequential([nn.Input((2,)), nn.Activation("relu")])(x)
+    now = count()
+    assert now >= 19 and now >= before
