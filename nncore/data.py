@@ -95,7 +95,7 @@ class Examples:
     def stretch(self, batch: int) -> int:
         """How many rows to hand to the plan at once: a multiple of the batch."""
         arrays = [*self.inputs, *self.targets]
-        if all(a.flags.c_contiguous and a.dtype.isnative and a.dtype.char in _READ for a in arrays):
+        if all(_is_readable(array) for array in arrays):
             return -(-self.rows // batch) * batch
         row = sum(8 * a.size // max(1, len(a)) for a in arrays)
         return max(1, STRETCH_BYTES // max(1, row) // batch) * batch
@@ -123,6 +123,11 @@ class Examples:
 _READ = "?bhilqBHILQfd"  # the type characters of numbers that a gather reads as they are
 
 
+def _is_readable(array: np.ndarray) -> bool:
+    flags, dtype = array.flags, array.dtype
+    return flags.c_contiguous and flags.aligned and dtype.isnative and dtype.char in _READ
+
+
 def read(
     gather: Gather,
     array: np.ndarray,
@@ -134,11 +139,11 @@ def read(
     """Lets a gather read rows first..end, as they are or converted."""
     if order is None:
         part = array[first:end]
-        if not gather.read(part) and not gather.read(np.ascontiguousarray(part, dtype)):
+        if not gather.read(part) and not gather.read(np.require(part, dtype, "CA")):
             raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
         return
     rows = order[first:end]
-    if not gather.read(array, rows) and not gather.read(np.ascontiguousarray(array[rows], dtype)):
+    if not gather.read(array, rows) and not gather.read(np.require(array[rows], dtype, "CA")):
         raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
 
 

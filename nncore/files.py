@@ -50,7 +50,8 @@ def save(model: Any, path: Any, training_state: bool) -> None:
 
 def load(path: Any, custom: dict[str, type]) -> Any:
     """See `nncore.load`."""
-    from nncore.model import Graph, Model, Sequential
+    from nncore.graph import Graph
+    from nncore.model import Model, Sequential
 
     tensors, description = _read(path)
     try:
@@ -61,7 +62,9 @@ def load(path: Any, custom: dict[str, type]) -> Any:
         inputs, outputs = _build_graph(description["graph"], custom)
         model._build(
             Graph(inputs, outputs, "load"),
-            check=lambda specs: _check(path, {n: shape for n, (shape, _) in specs.items()}, tensors),
+            check=lambda specs: _check(
+                path, {n: shape for n, (shape, _) in specs.items()}, tensors
+            ),
         )
         if isinstance(model, Sequential):
             model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))

@@ -12,6 +12,7 @@ import numpy as np
 from nncore import data
 from nncore._kernels.entry import Entry
 from nncore._names import integer, positive_int, received
+from nncore.graph import Graph
 from nncore.layers.base import Input, Layer, Symbol
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
@@ -19,48 +20,6 @@ from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
 MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
-
-
-class Graph:
-    """Layers in the order in which they were called, from inputs to outputs.
-
-    ``nodes``: (name, symbol) of each call. A layer's name is its own, or its place in the order;
-    a layer called twice keeps the name of its first call.
-    """
-
-    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any], owner: str) -> None:
-        for what, expected, values in (("inputs", Input, inputs), ("outputs", Symbol, outputs)):
-            for value in values:
-                if not isinstance(value, expected):
-                    wanted = "nn.Input(...)" if expected is Input else "what a layer returned"
-                    raise TypeError(f"{owner}: received {value!r} in {what}; expected {wanted}")
-        self.inputs: tuple[Input, ...] = tuple(inputs)
-        self.outputs: tuple[Symbol, ...] = tuple(outputs)
-        if not self.inputs or not self.outputs:
-            raise ValueError(f"{owner}: needs at least one input and one output")
-        found: set[Symbol] = set()
-        waiting = list(self.outputs)
-        while waiting:
-            symbol = waiting.pop()
-            if symbol not in found:
-                found.add(symbol)
-                waiting.extend(symbol.inputs)
-        loose = [s for s in found if isinstance(s, Input) and s not in self.inputs]
-        if loose:
-            raise ValueError(f"{owner}: the outputs need {loose}, which is not among the inputs")
-        calls = sorted((s for s in found if s.layer is not None), key=lambda s: s.order)
-        for layer in (symbol.layer for symbol in calls):
-            if layer.name is not None and (not isinstance(layer.name, str) or "." in layer.name):
-                raise ValueError(
-                    f"{owner}: received {layer!r}; expected a name that is a string without dots, "
-                    "which stand between the name of a layer and that of its parameter"
-                )
-        names: dict[Layer, str] = {}
-        for place, symbol in enumerate(calls):
-            names.setdefault(symbol.layer, symbol.layer.name or str(place))
-        if len(set(names.values())) < len(names):
-            raise ValueError(f"{owner}: two layers have one name among {sorted(names.values())}")
-        self.nodes = [(names[symbol.layer], symbol) for symbol in calls]
 
 
 class Model(Training, Entry):
@@ -99,6 +58,7 @@ class Model(Training, Entry):
             raise ValueError(
                 f"{type(self).__name__}: received dtype {dtype!r}; expected 'float32' or 'float64'"
             )
+        self.dtype = np.dtype(self.dtype.name)  # NumPy's own object for it, not an unpickled one
         if seed is not None:
             seed = integer(type(self).__name__, "seed", seed, at_least=0)
         entropy = np.random.SeedSequence(seed)
@@ -217,7 +177,7 @@ class Model(Training, Entry):
             plan = Plan(self.graph, self._parameters, "inference", 1 << size)
         try:
             if len(arrays) == 1:
-                x = np.ascontiguousarray(arrays[0], self.dtype)
+                x = np.require(arrays[0], self.dtype, "CA")
                 y = plan.infer(x)
                 if y is not None:
                     return y
@@ -390,7 +350,7 @@ def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
     """A model from what `__getstate__` returned."""
     model = cls.__new__(cls)
     fields = dict(state["fields"])
-    model._start(0, fields["dtype"])
+    model._start(0, fields.pop("dtype"))
     model.optimizer = fields.pop("optimizer")
     model.__dict__.update(fields)
     if model.graph is not None:

@@ -55,7 +55,6 @@ FORMS = {  # other forms of the same numbers
     "misaligned": misaligned,
     "read-only": read_only,
     "subclass": lambda v: v.astype(np.float32).view(Subclass),
-    "matrix": lambda v: np.asmatrix(v, np.float32),
     "masked": lambda v: np.ma.array(v, np.float32),
     "memoryview": lambda v: memoryview(v.astype(np.float32)),
     "list": lambda v: v.tolist(),

@@ -100,6 +100,10 @@ cdef int kind_of_dtype(void *dtype) noexcept:
     return -1
 
 
+# An unpickled array has a dtype object of its own.
+cdef dict KINDS = {dtype: (<int> UINT8 if i == 10 else i) for i, dtype in enumerate(DTYPES)}
+
+
 cdef void convert(real *y, const number *x, isize n) noexcept nogil:
     cdef isize i
     if real is number:
@@ -194,6 +198,8 @@ cdef class Gather(Op):
             copied.shape, fields = lengths, &copied
             ask(array, fields)
         kind = kind_of_dtype(fields.dtype)
+        if kind < 0:
+            kind = KINDS.get(array.dtype, -1)
         if kind < 0 or fields.axes < 1 or fields.flags & READABLE != READABLE:
             return False
         for i in range(1, fields.axes):

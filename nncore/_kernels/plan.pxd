@@ -25,6 +25,7 @@ cdef class Loop:
     cdef void **feeds            # Gather
     cdef int feed_count
     cdef list output_aliases
+    cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
     cdef object output_dtype, new_output
     cdef public list predictions  # what the losses made of the outputs: probabilities

@@ -105,6 +105,7 @@ cdef class Loop:
     def set_output(self, list aliases, tuple shape, dtype):
         """The tensors that lie in the output's memory, for `infer`."""
         self.output_aliases, self.output_shape, self.output_dtype = aliases, shape, dtype
+        self.output_home = (<Tensor> aliases[0]).data
         self.new_output = numpy.empty
 
     def set_update(self, Update update):
@@ -225,6 +226,9 @@ cdef class Loop:
             if phases & FORWARD and first + rows > (<Gather> gather).rows:
                 raise ValueError(f"rows {first}..{first + rows} of {(<Gather> gather).rows}")
         self.rate, self.step = rate, step
+        if self.output_aliases is not None:
+            for tensor in self.output_aliases:
+                (<Tensor> tensor).data = self.output_home
         if self.uses_blas:
             blas.hold()
         try:

@@ -3,9 +3,7 @@
  * Each element is summed in LANES lanes along k, and the lanes are added by one fixed tree
  * (add_lanes), so its bits do not depend on M, N or the tile it falls in. */
 
-#ifndef DOT_ROWS
-#define DOT_ROWS (VECTOR_REGISTERS == 32 ? 6 : 2)
-#endif
+#define DOT_ROWS (VECTOR_REGISTERS == 32 ? 6 : 3)
 #define DOT_COLUMNS 4
 /* Bytes that stay in L1, in L2, while the tiles pass over them several times. */
 #define DOT_L1 (24 * 1024)

@@ -1,0 +1,1 @@
+"""Benchmarks: nncore beside its peers, and its own kernels and steps."""

@@ -1,0 +1,50 @@
+"""Graph: which layer feeds which, and under what names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nncore.layers.base import Input, Layer, Symbol
+
+
+class Graph:
+    """Layers in the order in which they were called, from inputs to outputs.
+
+    ``nodes``: (name, symbol) of each call. A layer's name is its own, or its place in the order;
+    a layer called twice keeps the name of its first call.
+    """
+
+    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any], owner: str) -> None:
+        for what, expected, values in (("inputs", Input, inputs), ("outputs", Symbol, outputs)):
+            for value in values:
+                if not isinstance(value, expected):
+                    wanted = "nn.Input(...)" if expected is Input else "what a layer returned"
+                    raise TypeError(f"{owner}: received {value!r} in {what}; expected {wanted}")
+        self.inputs: tuple[Input, ...] = tuple(inputs)
+        self.outputs: tuple[Symbol, ...] = tuple(outputs)
+        if not self.inputs or not self.outputs:
+            raise ValueError(f"{owner}: needs at least one input and one output")
+        found: set[Symbol] = set()
+        waiting = list(self.outputs)
+        while waiting:
+            symbol = waiting.pop()
+            if symbol not in found:
+                found.add(symbol)
+                waiting.extend(symbol.inputs)
+        loose = [s for s in found if isinstance(s, Input) and s not in self.inputs]
+        if loose:
+            raise ValueError(f"{owner}: the outputs need {loose}, which is not among the inputs")
+        calls = sorted((s for s in found if s.layer is not None), key=lambda s: s.order)
+        for layer in (symbol.layer for symbol in calls):
+            if layer.name is not None and (not isinstance(layer.name, str) or "." in layer.name):
+                raise ValueError(
+                    f"{owner}: received {layer!r}; expected a name that is a string without dots, "
+                    "which stand between the name of a layer and that of its parameter"
+                )
+        names: dict[Layer, str] = {}
+        for place, symbol in enumerate(calls):
+            names.setdefault(symbol.layer, symbol.layer.name or str(place))
+        if len(set(names.values())) < len(names):
+            raise ValueError(f"{owner}: two layers have one name among {sorted(names.values())}")
+        self.nodes = [(names[symbol.layer], symbol) for symbol in calls]

@@ -1,0 +1,176 @@
+"""The planner: gradients, lifetimes and memory of a plan's ops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nncore.arena import Storage, round_up
+
+if TYPE_CHECKING:
+    from nncore._kernels.op import Op, Tensor
+    from nncore.plan import Plan
+
+
+def root(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one lies in."""
+    while tensor.base is not None:
+        tensor = tensor.base
+    return tensor
+
+
+class Planner:
+    """Gradients, lifetimes and memory of the ops of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.ops = plan, plan.ops
+        self.outputs = [root(t) for t in plan.outputs]
+        for op in self.ops:
+            wanted = any(root(x).wants_grad for x in op.inputs)
+            for y in op.outputs:
+                y.wants_grad = y.wants_grad or wanted
+        self.backward = self._find_backward() if plan.training else []
+        self.steps = [*self.ops, *self.backward]
+        self._value: dict[Tensor, Any] = {}
+        self._grad: dict[Tensor, Any] = {}
+        self._share_memory()
+        self._mark_additions()
+        self.meets = self._find_meetings()
+
+    def _find_backward(self) -> list[Op]:
+        """The ops whose backward pass must run, last op first."""
+        reached = set(self.outputs) if self.plan.purpose == "training" else set()
+        backward = []
+        for op in reversed(self.ops):
+            is_loss = not op.outputs
+            wanted = any(root(x).wants_grad for x in op.inputs)
+            if wanted and (is_loss or any(root(y) in reached for y in op.outputs)):
+                backward.append(op)
+                reached.update(root(x) for x in op.inputs if root(x).wants_grad)
+        return backward
+
+    def _share_memory(self) -> None:
+        """Views share their base's memory; an op in place shares its input's, value or gradient,
+        where it is the last to read the input and nobody needs it afterwards."""
+        readers: dict[Tensor, list[Op]] = {}
+        needed_later = {root(gather.x) for gather in self.plan.gathers} | set(self.outputs)
+        going_back = set(self.backward)
+        for op in self.ops:
+            for x in op.inputs:
+                readers.setdefault(root(x), []).append(op)
+                if op in going_back and op.backward_reads_x:
+                    needed_later.add(root(x))
+            if op in going_back and op.backward_reads_y:
+                needed_later.update(root(y) for y in op.outputs)
+        for op in self.ops:
+            if not op.in_place or op.inputs[0].parameter:
+                continue
+            x, y = root(op.inputs[0]), root(op.outputs[0])
+            if readers[x][-1] is not op or x.size != y.size:
+                continue
+            if self._group(self._value, x).isdisjoint(needed_later):
+                self._join(self._value, x, y)
+            if x not in self.outputs and x not in (root(g.x) for g in self.plan.inputs):
+                self._join(self._grad, x, y)
+
+    @staticmethod
+    def _group(groups: dict[Tensor, set[Tensor]], tensor: Tensor) -> set[Tensor]:
+        return groups.setdefault(tensor, {tensor})
+
+    def _join(self, groups: dict[Tensor, set[Tensor]], x: Tensor, y: Tensor) -> None:
+        together = self._group(groups, x) | self._group(groups, y)
+        for tensor in together:
+            groups[tensor] = together
+
+    def _mark_additions(self) -> None:
+        """The first to write a gradient overwrites, later ones add."""
+        written = set(self.outputs) if self.plan.purpose == "training" else set()
+        for op in self.backward:
+            op.add = 0
+            for i, x in enumerate(op.inputs):
+                if not root(x).wants_grad:
+                    continue
+                if root(x) in written:
+                    op.add |= 1 << i
+                written.add(root(x))
+        self.written = written
+
+    def _find_meetings(self) -> list[bool]:
+        """Before which steps the team must meet: where an op reads what others wrote."""
+        meets, last = [], None  # what has run since the last meeting: None, by rows, or not
+        for i, op in enumerate(self.steps):
+            by_rows = op.forward_by_rows if i < len(self.ops) else op.backward_by_rows
+            meet = last == "mixed" or (last == "rows" and not by_rows)
+            meets.append(meet)
+            last = "mixed" if not by_rows else "rows"
+        return meets
+
+    def place(self, rows: int) -> list[Storage]:
+        """A storage for each group of tensors, with its lifetime.
+
+        Lifetimes are counted in meetings, not in ops: between two meetings a member may be ops
+        ahead of another, so that memory changes hands only across one.
+        """
+        moment, moments = 0, []
+        for meet in self.meets:
+            moment += meet
+            moments.append(moment)
+        end = moment + 1
+        forward = {op: moments[i] for i, op in enumerate(self.ops)}
+        backward = {op: moments[len(self.ops) + i] for i, op in enumerate(self.backward)}
+        turn = max(forward.values(), default=0)
+        values: dict[int, Storage] = {}
+        grads: dict[int, Storage] = {}
+        self._value_storage: dict[Tensor, Storage] = {}
+        self._grad_storage: dict[Tensor, Storage] = {}
+
+        def need(groups, storages, found, tensor, when):
+            base = root(tensor)
+            if base.parameter:
+                return
+            group = self._group(groups, base)
+            size = round_up(max(t.size * t.itemsize for t in group) * rows)
+            storage = storages.setdefault(id(group), Storage(size, when, when))
+            storage.need(when)
+            for t in group:
+                found[t] = storage
+
+        for op in self.ops:
+            for t in (*op.inputs, *op.outputs, *op.saved):
+                need(self._value, values, self._value_storage, t, forward[op])
+            if op not in backward:
+                continue
+            for t in (
+                *op.saved,
+                *(op.inputs if op.backward_reads_x else ()),
+                *(op.outputs if op.backward_reads_y else ()),
+            ):
+                need(self._value, values, self._value_storage, t, backward[op])
+            for t in (*op.inputs, *op.outputs):
+                if root(t) in self.written:
+                    need(self._grad, grads, self._grad_storage, t, backward[op])
+        for t in self.outputs:
+            need(self._value, values, self._value_storage, t, end)
+            if t in self.written and self.plan.purpose == "training":
+                need(self._grad, grads, self._grad_storage, t, turn)
+        for gather in self.plan.inputs:
+            if root(gather.x) in self.written:
+                need(self._grad, grads, self._grad_storage, gather.x, end)
+        return [*values.values(), *grads.values()]
+
+    def bind(self, arena: int) -> None:
+        """Tells each tensor where it lies."""
+        for tensor in self.plan._tensors:
+            value = self._value_storage.get(root(tensor))
+            grad = self._grad_storage.get(root(tensor))
+            tensor.bind(
+                arena + value.offset if value else 0,
+                arena + grad.offset if grad and root(tensor).wants_grad else 0,
+            )
+        for tensor in self.plan._parameters.values():
+            value, grad = tensor.addresses
+            tensor.bind(value, grad if tensor in self.written else 0)
+
+    def sharing(self, tensor: Tensor) -> list[Tensor]:
+        """All tensors in this tensor's memory."""
+        group = self._group(self._value, root(tensor))
+        return [t for t in self.plan._tensors if root(t) in group]

@@ -1,0 +1,278 @@
+"""The compiled loops, on every instruction set that this CPU has: products against numpy and BLAS,
+activations against scipy, special values, and the floating-point environment."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.special as sp
+
+import nncore as nn
+from cases import ACTIVATIONS
+from nncore._kernels import blas, simd
+from nncore.plan import BACKWARD, FORWARD
+
+DTYPES = (np.float32, np.float64)
+TAILS = (1, 2, 3, 15, 16, 17, 31, 33, 48, 64, 100, 129)
+
+
+def instruction_sets() -> list[str]:
+    chosen, found = simd.current(), []
+    for name in ("baseline", "avx2", "avx512"):
+        try:
+            found.append(simd.select(name))
+        except ValueError:  # not on this CPU
+            pass
+    simd.select(chosen)
+    return found
+
+
+@pytest.fixture(params=instruction_sets())
+def isa(request):
+    """Plans that are built in the test run on this instruction set."""
+    chosen = simd.current()
+    assert simd.select(request.param) == request.param
+    yield request.param
+    simd.select(chosen)
+
+
+# ---- products ------------------------------------------------------------------------------------
+
+
+def random_shapes() -> list[tuple[int, int, int]]:
+    """(rows, inputs, units): tails of all lengths, and sums longer than what is kept in cache."""
+    rng = np.random.default_rng(11)
+    some = [tuple(int(n) for n in rng.choice(TAILS, 3)) for _ in range(40)]
+    return [*some, (1, 1, 1), (5, 700, 20), (49, 800, 129), (900, 33, 17), (130, 300, 200)]
+
+
+def product(dtype, B, I, O, use_blas: bool, add: bool):
+    """(y, dx, dW, db, and x, W, b, dy) of a Dense in double precision and of the dtype; with
+    ``add`` its gradients are added to what another layer wrote."""
+    rng = np.random.default_rng(B * I * O)
+    x = nn.Input((I,))
+    dense = nn.Dense(O)
+    outputs = [dense(x), dense(x), x] if add else [dense(x)]
+    model = nn.Model(x, outputs, dtype=np.dtype(dtype).name)
+    data = [rng.normal(size=s).astype(dtype) for s in ((B, I), (O, I), (O,), (B, O))]
+    model.params["0.weight"][...], model.params["0.bias"][...] = data[1:3]
+    model.forward(data[0])
+    (plan,) = model._plans.values()
+    blas.load()
+    for op in plan.ops:
+        op.uses_blas = use_blas
+    plan.fill_arena(0xFF)
+    y = model.forward(data[0])
+    dx = model.backward([data[3], data[3], data[0]] if add else data[3])
+    return [y[0] if add else y, dx, model.grads["0.weight"], model.grads["0.bias"]], data
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("use_blas", [False, True], ids=["own", "BLAS"])
+def test_products(isa, use_blas, dtype):
+    """y = x W^T + b, dx = dy W, dW = dy^T x, db = sum dy; errors within the bound that holds for
+    any order of summation (Higham 2002, section 3.5): n eps/2 sum |a| |b|, n terms."""
+    for B, I, O in random_shapes():
+        for add in (False, True):
+            found, data = product(dtype, B, I, O, use_blas, add)
+            expected, bounds = (
+                (x @ w.T + b, k * (dy @ w) + add * x, k * (dy.T @ x), k * dy.sum(0))
+                for k in [1 + add]
+                for x, w, b, dy in (
+                    [v.astype(np.float64) for v in data],
+                    [abs(v.astype(np.float64)) for v in data],
+                )
+            )
+            terms = (I + 1, 2 * O + 1, 2 * B, 2 * B)
+            for what, *values in zip(
+                ("y", "dx", "dW", "db"), found, expected, bounds, terms, strict=True
+            ):
+                actual, right, bound, n = values
+                # and numpy's own error, where the truth is no more precise than the result
+                slack = n * np.finfo(dtype).eps * (1 if dtype is np.float64 else 0.5)
+                excess = (abs(actual - right) - slack * bound).max()
+                assert excess <= 0, f"{what} of {B} rows, {I} inputs, {O} units, add={add}"
+
+
+def test_rows_do_not_depend_on_their_neighbours(isa):
+    """A row of a batch has the bits that it has alone beside others: sums are in a fixed order.
+    (Up to 48 rows, or from 49 rows on, where another loop does it.)"""
+    if not simd.wide():
+        pytest.skip("products are BLAS's there")
+    rng = np.random.default_rng(12)
+    model = nn.Sequential([nn.Input((129,)), nn.Dense(77)], seed=0)
+    x = rng.normal(size=(100, 129)).astype(np.float32)
+    for few, many in ((2, 48), (49, 100)):
+        assert model(x[:many])[:few].tobytes() == model(x[:few]).tobytes()
+
+
+# ---- activations ---------------------------------------------------------------------------------
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+EXACT = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "selu": lambda x: SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0))),
+    "sigmoid": sp.expit,
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "tanh": np.tanh,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "silu": lambda x: x * sp.expit(x),
+    "gelu": lambda x: x * sp.ndtr(x),
+    "softmax": lambda x: sp.softmax(x, -1),
+    "log_softmax": lambda x: sp.log_softmax(x, -1),
+}
+
+# The largest errors in float that simd/activation.h and simd/elementary.h state, of max(1, |x|).
+LARGEST_ERROR = {
+    "linear": 0,
+    "relu": 0,
+    "leaky_relu": 6e-8,  # one rounding
+    "elu": 8.9e-8,
+    "selu": 1.4e-7,
+    "sigmoid": 8.9e-8,
+    "hard_sigmoid": 1.2e-7,  # two roundings
+    "tanh": {"baseline": 3.9e-7, "avx2": 2.9e-7, "avx512": 2.9e-7},
+    "softplus": 1.5e-7,
+    "silu": 1.5e-7,
+    "gelu": 1.5e-7,
+}
+
+
+def all_floats() -> np.ndarray:
+    """Every 20011th float: all magnitudes, both signs."""
+    x = np.arange(0, 2**32, 20011, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    return np.concatenate([x[np.isfinite(x)], np.linspace(-20, 20, 100003, dtype=np.float32)])
+
+
+def activate(name: str, x: np.ndarray) -> np.ndarray:
+    return nn.Sequential([nn.Input(x.shape), nn.Activation(name)], dtype=x.dtype.name)(x[None])[0]
+
+
+def test_every_activation_has_its_exact_values():
+    assert set(EXACT) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", LARGEST_ERROR)
+def test_activation_in_float_is_as_exact_as_stated(name, isa):
+    x = all_floats()
+    with np.errstate(all="ignore"):
+        exact = EXACT[name](x.astype(np.float64))
+    bound = LARGEST_ERROR[name]
+    bound = bound[isa] if isinstance(bound, dict) else bound
+    error = abs(activate(name, x).astype(np.float64) - exact) / np.maximum(1, abs(x))
+    # What is below the smallest normal number is flushed to 0.
+    error[abs(exact) < np.finfo(np.float32).tiny] = 0
+    worst = error.argmax()
+    assert error[worst] <= bound, f"{name}({x[worst]!r})"
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 1000, 1500])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(name, n, isa):
+    """Of rows far apart and far from 0. Its exponentials are off by 8.9e-8; the subtraction of the
+    largest x, up to 100 here, by half an eps of the difference."""
+    rng = np.random.default_rng(n)
+    x = (30 * rng.normal(size=(9, n)) + [[v] for v in (0, 1e4, -1e4) * 3]).astype(np.float32)
+    exact = EXACT[name](x.astype(np.float64))
+    difference = x.max(-1, keepdims=True) - x
+    if name == "softmax":
+        bound = exact * (3e-7 + np.spacing(difference))
+    else:
+        bound = 3e-7 + np.spacing(abs(exact).astype(np.float32))
+    np.testing.assert_array_less(abs(activate(name, x) - exact), bound + np.finfo(np.float32).tiny)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_activation_in_double(name, isa):
+    x = np.linspace(-30, 30, 2003)
+    np.testing.assert_allclose(activate(name, x), EXACT[name](x), rtol=1e-13, atol=3e-16 * 20)
+
+
+# ---- special values ------------------------------------------------------------------------------
+
+INF = {  # name -> (at -inf, at inf); log_softmax and softmax: see below
+    "linear": (-np.inf, np.inf), "relu": (0, np.inf), "leaky_relu": (-np.inf, np.inf),
+    "elu": (-1, np.inf), "selu": (-SELU[0] * SELU[1], np.inf), "sigmoid": (0, 1),
+    "hard_sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0, np.inf), "silu": (0, np.inf),
+    "gelu": (0, np.inf),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("name", INF)
+def test_nan_and_infinity(name, dtype, isa):
+    """Between ordinary numbers, in the vectors and in the tail."""
+    for n in (1, 5, 35):
+        x = np.linspace(-1, 1, 3 * n).astype(dtype)
+        ordinary = activate(name, x)
+        x[0::3], x[1::3] = np.nan, -np.inf
+        x[2::6] = np.inf
+        y = activate(name, x)
+        assert np.isnan(y[0::3]).all()
+        np.testing.assert_allclose(y[1::3], INF[name][0], rtol=2e-7)
+        np.testing.assert_allclose(y[2::6], INF[name][1], rtol=2e-7)
+        assert (y[5::6] == ordinary[5::6]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+def test_softmax_of_nan_and_infinity(dtype, isa):
+    x = np.zeros((4, 19), dtype)
+    x[0, 7], x[1, 7], x[2] = -np.inf, np.nan, -np.inf
+    y = activate("softmax", x)
+    np.testing.assert_allclose(y[0], np.where(np.arange(19) == 7, 0, 1 / 18), rtol=3e-7)
+    np.testing.assert_allclose(y[3], 1 / 19, rtol=3e-7)
+    assert np.isnan(y[1]).all() and np.isnan(y[2]).all()  # as PyTorch has it
+    y = activate("log_softmax", x)
+    assert y[0, 7] == -np.inf and np.isnan(y[1]).all()
+
+
+# ---- the floating-point environment --------------------------------------------------------------
+
+
+def computes_denormals() -> bool:
+    tiny = np.full(67, 1e-40, np.float32)
+    return bool(((tiny * np.float32(0.5)).view(np.uint32) != 0).all())
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_a_plan_flushes_denormals_and_restores_what_was(members, team):
+    team(members)
+    a, b = nn.Input((33,)), nn.Input((33,))
+    model = nn.Model([a, b], nn.Multiply()([a, b]))
+    tiny, half = np.full((3, 33), 1e-40, np.float32), np.full((3, 33), 0.5, np.float32)
+    seen = {}
+
+    def run(where):
+        before = computes_denormals()
+        y = model([tiny, half])  # operands
+        z = model([np.full((3, 33), 1e-30, np.float32), np.full((3, 33), 1e-10, np.float32)])
+        dx, _ = model.forward([tiny, half]), model.backward(half)
+        seen[where] = before, not y.any(), not z.any(), not dx.any(), computes_denormals()
+
+    run("the main thread")
+    thread = threading.Thread(target=run, args=("another thread",))
+    thread.start()
+    thread.join()
+    assert seen == {where: (True,) * 5 for where in ("the main thread", "another thread")}
+
+
+def test_a_run_that_fails_restores_it_too():
+    class Fails(nn.Layer):
+        def forward(self, x):
+            if len(x) > 1:
+                raise ZeroDivisionError
+            return x
+
+    model = nn.Sequential([nn.Input((2,)), Fails()])
+    with pytest.raises(ZeroDivisionError):
+        model(np.ones((3, 2), np.float32))
+    assert computes_denormals()
+
+
+def test_phases_are_what_the_tests_think():
+    """Forward and backward may be run apart: a plan keeps what the second needs."""
+    assert FORWARD | BACKWARD == 3
