@@ -23,19 +23,19 @@ train-fashion: $(BUILT)  ## the same on Fashion-MNIST
 test: $(BUILT)  ## all tests
 	$(RUN) -m pytest
 
-bench: $(VENV)/.bench  ## nncore beside the libraries that .venv has: table, JSON, picture
+bench: $(BUILT) $(VENV)/.bench  ## nncore beside the libraries that .venv has: table, JSON, picture
 	$(RUN) -m bench.compare $(BENCH)
 
-lint: $(VENV)/.lint  ## ruff and cython-lint
+lint: $(BUILT) $(VENV)/.lint  ## ruff and cython-lint
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(VENV)/bin/cython-lint nncore
 
-types: $(VENV)/.lint  ## mypy, and the stubs against the compiled modules
-	$(RUN) -m mypy nncore
-	$(RUN) -m mypy.stubtest nncore --ignore-missing-stub --mypy-config-file pyproject.toml
+types: $(BUILT) $(VENV)/.lint  ## mypy, and the stubs against the compiled modules
+	$(RUN) -m mypy nncore examples
+	$(RUN) -m mypy.stubtest nncore._kernels --ignore-missing-stub --mypy-config-file pyproject.toml
 
-wheel: $(VENV)/.lint  ## the wheel and the source distribution, in dist/
+wheel: $(BUILT) $(VENV)/.lint  ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(RUN) -m build --quiet
 	@ls -l dist
@@ -58,10 +58,11 @@ $(BUILT): $(SOURCES) | $(RUN)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[examples,test]'
 	@touch $@
 
-$(VENV)/.bench: $(BUILT)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
+# The tools of an extra, without building nncore once more.
+EXTRA = import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+  print(*p["optional-dependencies"][sys.argv[1]], sep="\n")
 
-$(VENV)/.lint: $(BUILT)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+$(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml | $(BUILT)
+	@$(RUN) -c '$(EXTRA)' $* > $(VENV)/$*.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r $(VENV)/$*.txt
 	@touch $@

@@ -108,6 +108,8 @@ def main() -> None:
     if not options.no_files:
         FOLDER.mkdir(exist_ok=True)
         kind = "unlisted" if options.unlisted else "listed"
+        kind += "-quick" if options.quick else ""
+        kind += "-part" if options.only or options.threads != [1, 2] else ""
         stem = FOLDER / f"{result['date'][:10]}-{kind}"
         stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         print(f"\nwritten: {stem.with_suffix('.json')}", end="")

@@ -19,11 +19,12 @@ CELLS = {
 }
 
 
-def amount(microseconds: float | None) -> str:
+def amount(number: float | None) -> str:
     """Three digits: 0.183, 5.21, 48.3, 9120."""
-    if microseconds is None:
+    if number is None:
         return "-"
-    return f"{microseconds:.{max(0, 2 - len(str(int(microseconds))) + (microseconds >= 1))}f}"
+    digits = len(str(int(number))) if number >= 1 else 0
+    return f"{number:.{max(0, 3 - digits)}f}"
 
 
 class Table:
@@ -79,8 +80,11 @@ def draw(result: dict, path: Path) -> Path | None:
     rows = list(dict.fromkeys((cell["workload"], cell["cell"]) for cell in cells))
     if not rows or not any(cell["ratios"] for cell in cells):
         return None
-    figure = Figure(figsize=(2.6 + 4.6 * len(counts), 1.7 + 0.32 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, len(counts), sharey=True, sharex=True, squeeze=False)[0]
+    figure = Figure(
+        figsize=(max(9.6, 2.6 + 4.6 * len(counts)), 1.7 + 0.32 * len(rows)), layout="constrained"
+    )
+    figure.get_layout_engine().set(h_pad=0.1)
+    panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for panel, threads in zip(panels, counts, strict=True):
         here = {(c["workload"], c["cell"]): c for c in cells if c["threads"] == threads}
         _panel(panel, rows, here)
@@ -90,7 +94,7 @@ def draw(result: dict, path: Path) -> Path | None:
     machine = result["machine"]
     figure.suptitle(
         f"Times faster than each peer   ·   {machine['processor']}, {machine['instruction set']}",
-        x=0.01, ha="left", fontsize=11, color="#333333",
+        x=0.005, ha="left", fontsize=11, color="#333333",
     )  # fmt: skip
     figure.savefig(path, dpi=160)
     return path
@@ -115,19 +119,17 @@ def _panel(panel, rows, cells) -> None:
                 alpha=1 if best else 0.55, mec="white", mew=0.7,
             )  # fmt: skip
         panel.annotate(
-            f"{cell['ratio']:.3g}", (1.005, i), xycoords=("axes fraction", "data"), va="center",
+            amount(cell["ratio"]), (1.01, i), xycoords=("axes fraction", "data"), va="center",
             fontsize=8.5, color="#222222" if cell["met"] else "#c1121f",
             weight="normal" if cell["met"] else "bold",
         )  # fmt: skip
-    panel.axvspan(1e-3, 1, color="#c1121f", alpha=0.05, lw=0)
+    panel.axvspan(1e-9, 1, color="#c1121f", alpha=0.05, lw=0)
     panel.axvline(1, color="#c1121f", lw=1)
     panel.set_xscale("log")
-    values = [v for cell in cells.values() for v in (*cell["ratios"].values(), cell["target"])]
-    low, high = panel.get_xlim() if panel.get_xlim()[0] > 0.02 else (1, 1)
-    panel.set_xlim(
-        min(low, 0.7, *(v * 0.85 for v in values)), max(high, *(v * 1.3 for v in values))
-    )
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t < max(values) * 1.3]
+    ratios = [cell["ratios"].values() for cell in cells.values()]
+    values = [1, *(v for each in ratios for v in each), *(c["target"] for c in cells.values())]
+    panel.set_xlim(0.7 * min(values), 1.4 * max(values))
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 1000) if t < 1.3 * max(values)]
     panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
     panel.minorticks_off()
     panel.grid(axis="x", color="#eeeeee", zorder=0)
@@ -138,8 +140,15 @@ def _panel(panel, rows, cells) -> None:
 
 
 def _name_rows(panel, rows) -> None:
-    panel.set_yticks(range(len(rows)), [f"{name}   {CELLS[cell]}" for name, cell in rows])
+    """What was timed as tick labels; the workload's name left of its first row."""
+    panel.set_yticks(range(len(rows)), [CELLS[cell] for _, cell in rows], color="#444444")
     panel.set_ylim(len(rows) - 0.5, -0.5)
+    for i, (name, _) in enumerate(rows):
+        if i == 0 or rows[i - 1][0] != name:
+            panel.annotate(
+                name, (0, i), xycoords=("axes fraction", "data"), xytext=(-118, 0),
+                textcoords="offset points", ha="right", va="center", weight="bold",
+            )  # fmt: skip
 
 
 def _legend(figure, cells) -> None:

@@ -139,11 +139,11 @@ def read(
     """Lets a gather read rows first..end, as they are or converted."""
     if order is None:
         part = array[first:end]
-        if not gather.read(part) and not gather.read(np.require(part, dtype, "CA")):
+        if not gather.read(part) and not gather.read(np.require(part, dtype, ["C", "A"])):
             raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
         return
     rows = order[first:end]
-    if not gather.read(array, rows) and not gather.read(np.require(array[rows], dtype, "CA")):
+    if not gather.read(array, rows) and not gather.read(np.require(array[rows], dtype, ["C", "A"])):
         raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nncore import initializers, layers, losses, metrics, optimizers, schedules
-from nncore._names import integer
+from nncore._names import integer, received
 from nncore.interop import safetensors
 from nncore.layers.base import Input, Layer, Symbol
 
@@ -79,7 +79,9 @@ def load(path: Any, custom: dict[str, type]) -> Any:
         raise ValueError(f"{path}: its description is damaged ({error!r})") from error
     _fill(path, model, tensors)
     if "training" in description:
-        state = dict(description["training"])
+        state = description["training"]
+        if not isinstance(state, dict):
+            raise ValueError(f"{path}: its training state is damaged ({received(state)})")
         moments = model._moments.copy()
         for i in range(len(moments)):
             for name, part in model._parameters.split(moments[i]).items():
@@ -88,6 +90,7 @@ def load(path: Any, custom: dict[str, type]) -> Any:
                     raise ValueError(f"{path}: the optimizer's state of {name!r} does not fit")
                 part[...] = saved
         try:
+            integer("its optimizer", "step", state["step"], at_least=0)
             model._restore_training({**state, "moments": moments})
         except (*_DAMAGE, ValueError) as error:
             raise ValueError(f"{path}: its training state is damaged ({error!r})") from error

@@ -30,8 +30,8 @@ class Planner:
                 y.wants_grad = y.wants_grad or wanted
         self.backward = self._find_backward() if plan.training else []
         self.steps = [*self.ops, *self.backward]
-        self._value: dict[Tensor, Any] = {}
-        self._grad: dict[Tensor, Any] = {}
+        self._value: dict[Tensor, set[Tensor]] = {}
+        self._grad: dict[Tensor, set[Tensor]] = {}
         self._share_memory()
         self._mark_additions()
         self.meets = self._find_meetings()

@@ -326,7 +326,9 @@ OPTIMIZERS = [
         {"betas": (0.7, 0.95), "eps": 1e-3},
     ),
     OptimizerCase(
-        nn.Adam(COSINE, weight_decay=0.05, clipnorm=0.3), "Adam", {"eps": 1e-7, "weight_decay": 0.05}
+        nn.Adam(COSINE, weight_decay=0.05, clipnorm=0.3),
+        "Adam",
+        {"eps": 1e-7, "weight_decay": 0.05},
     ),
     OptimizerCase(nn.AdamW(0.01), "AdamW", {"eps": 1e-7, "weight_decay": 0.004}),
     OptimizerCase(nn.AdamW(0.01, weight_decay=0.3), "AdamW", {"eps": 1e-7, "weight_decay": 0.3}),
@@ -349,39 +351,3 @@ OPTIMIZERS = [
     ),
     OptimizerCase(nn.LBFGS()),  # scipy's; test_parity.py has a test of its own
 ]
-
-
-# ---- what the tests do with them -----------------------------------------------------------------
-
-
-def with_shapes(cases: list[LayerCase]) -> list[Any]:
-    """(case, shape) for each shape of each layer, and a readable id: parametrize arguments."""
-    pairs = [(case, shape) for case in cases for shape in case.shapes]
-    return [pytest_param(f"{case.layer.describe()}-{shape}", case, shape) for case, shape in pairs]
-
-
-def loss_variants() -> list[Any]:
-    """(case, output shape, closing activation, weight shape or None) for each loss."""
-    found = []
-    for case in LOSSES:
-        for output in case.outputs:
-            weights = [None, (), output[:-1]] if len(output) > 1 else [None, ()]
-            for closing in case.closing:
-                for weight in weights:
-                    label = f"{case.loss!r}-{case.target.__name__}-{output}-{closing}-{weight}"
-                    found.append(pytest_param(label, case, output, closing, weight))
-    return found
-
-
-def pytest_param(label: str, *values: Any) -> Any:
-    import pytest
-
-    return pytest.param(*values, id=label)
-
-
-def randomize(model: nn.Model, seed: int = 1) -> nn.Model:
-    """Draws all parameters anew, biases too, so that no zero hides a mistake."""
-    rng = np.random.default_rng(seed)
-    for value in model.params.values():
-        value[...] = rng.normal(size=value.shape) / np.sqrt(value.shape[-1])
-    return model

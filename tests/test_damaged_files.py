@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import nncore as nn
-from nncore.interop import safetensors
+from nncore.interop.safetensors import load, save
 
 X = np.linspace(-1, 1, 40).reshape(10, 4)
 
@@ -25,7 +26,7 @@ def original(tmp_path_factory):
     model.fit(X, np.arange(10) % 2, batch_size=4)
     path = tmp_path_factory.mktemp("files") / "model.safetensors"
     model.save(path)
-    tensors, metadata = safetensors.load(path)
+    tensors, metadata = load(path)
     return path, tensors, json.loads(metadata["nncore"])
 
 
@@ -37,7 +38,7 @@ def refused(path, words=""):
 
 def forge(path, tensors, description):
     text = description if isinstance(description, str) else json.dumps(description)
-    safetensors.save(path, tensors, {"nncore": text})
+    path.write_bytes(safetensors.numpy.save(tensors, {"nncore": text}))
     return path
 
 
@@ -71,7 +72,7 @@ def test_other_files(tmp_path):
     for data in (b"", b"\x00" * 8, b"PK\x03\x04" + b"zip" * 50, b"{}", b"\xff" * 100):
         other.write_bytes(data)
         refused(other, "not a whole safetensors file")
-    safetensors.save(other, {"a": np.zeros(3)}, {})
+    save(other, {"a": np.zeros(3)}, {})
     refused(other, "no nncore model")
 
 
@@ -80,42 +81,31 @@ def test_a_newer_format(original, tmp_path):
     refused(forge(tmp_path / "m", tensors, {**description, "format": 2}), "newer nncore.*upgrade")
 
 
+MISSING = object()
 GARBAGE = [
     None, True, -1, 0, 3, 10**30, 1e400, float("nan"), 0.5, "", "x", "layers.Dense", "__import__",
     [], [[]], ["x"], [-1], [10**12], {}, {"class": "x"}, {"class": "layers.Dense"}, {"class": 5},
-    {"class": "layers.lookup", "kind": "a"}, {"class": "losses.PythonLoss"}, {"class": "layers.base"},
-    {"class": "optimizers.LBFGS"}, {"class": "layers.Dense", "units": 10**15},
+    {"class": "layers.lookup", "kind": "a"}, {"class": "losses.PythonLoss"},
+    {"class": "layers.base"}, {"class": "optimizers.LBFGS"},
+    {"class": "layers.Dense", "units": 10**15},
 ]  # fmt: skip
 
 
 def places(value, path=()):
-    """The path of everything in a description."""
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value)
+    """The paths of everything in a description."""
     if isinstance(value, (dict, list)):
-        for key, item in items if value else ():
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*path, key)
             yield from places(item, (*path, key))
 
 
-def places_of(description):
-    children = (dict, list)
-
-    def walk(value, path):
-        yield path
-        if isinstance(value, children):
-            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-                yield from walk(item, (*path, key))
-
-    return [path for path in walk(description, ()) if path]
-
-
 def changed(description, path, value):
-    """A copy with another value at a path; without it, if the value is `places`."""
+    """A copy with another value at a path; without it, if the value is MISSING."""
     copied = json.loads(json.dumps(description))
     parent = copied
     for key in path[:-1]:
         parent = parent[key]
-    if value is places:
+    if value is MISSING:
         del parent[path[-1]]
     else:
         parent[path[-1]] = value
@@ -125,8 +115,9 @@ def changed(description, path, value):
 def test_every_part_of_the_description_forged(original, tmp_path):
     _, tensors, description = original
     forged, loaded = tmp_path / "m", 0
-    for path in places_of(description):
-        for value in (places, *GARBAGE):
+    for number, path in enumerate(places(description)):
+        some = [GARBAGE[(8 * number + i) % len(GARBAGE)] for i in range(8)]  # all of them in turn
+        for value in (MISSING, *some):
             forge(forged, tensors, changed(description, path, value))
             try:
                 model = nn.load(forged)
@@ -135,7 +126,9 @@ def test_every_part_of_the_description_forged(original, tmp_path):
             except BaseException as error:
                 raise AssertionError(f"{path} = {value!r} gave {error!r}") from error
             loaded += 1  # another seed, say: then it works
-            assert model(X).shape[0] == 10, (path, value)
+            assert np.isfinite(model(X)).all(), (path, value)
+            if model.optimizer is not None and model.optimizer.kernel is not None:
+                model.train_on_batch(X, np.zeros(10))
     assert loaded > 0
 
 
@@ -163,5 +156,6 @@ def test_tensors_missing_or_of_another_shape(original, tmp_path):
 def test_a_size_that_is_only_claimed_takes_no_memory(original, tmp_path):
     _, tensors, description = original
     for units in (10**9, 10**12):
-        forged = changed(description, ("graph", "layers", 0, "units"), units)
-        refused(forge(tmp_path / "m", tensors, forged), "'0.bias' has shape|'0.weight' has shape")
+        last = len(description["graph"]["layers"]) - 1
+        forged = changed(description, ("graph", "layers", last, "units"), units)
+        refused(forge(tmp_path / "m", tensors, forged), r"'5.*' has shape \(2,.*this model's is")

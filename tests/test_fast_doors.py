@@ -196,8 +196,8 @@ def test_training_finds_a_nan_at_every_place_of_a_batch(width, dtype):
 @pytest.mark.parametrize(
     "y",
     [np.full(ROWS, 3), np.full(ROWS, -1), np.full(ROWS, 0.5), np.full(ROWS, 2**62),
-     np.full(ROWS, np.nan), LABELS[:5], np.tile(LABELS, 2), np.zeros((ROWS, 2)), np.zeros((ROWS, 4)),
-     np.array(1), LABELS.astype(str), np.full((ROWS, CLASSES), -1.0), None],
+     np.full(ROWS, np.nan), LABELS[:5], np.tile(LABELS, 2), np.zeros((ROWS, 2)),
+     np.zeros((ROWS, 4)), np.array(1), LABELS.astype(str), np.full((ROWS, CLASSES), -1.0), None],
 )  # fmt: skip
 def test_targets_that_do_not_fit_are_refused(trained, y):
     model, x = opened(trained), WHOLE.astype(np.float32)

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import textwrap
 
-import cases
 import numpy as np
 import pytest
 
+import cases
 import nncore as nn
 from nncore.interop import safetensors
 
@@ -76,9 +76,7 @@ def test_every_layer(case, dtype, tmp_path):
 
 @pytest.mark.parametrize("initializer", INITIALIZERS, ids=repr)
 def test_every_initializer(initializer, tmp_path):
-    layer = nn.Dense(3, kernel_initializer=initializer, bias_initializer=initializer)
-    if initializer in ("orthogonal",) or "normal" in str(initializer) or "uniform" in str(initializer):
-        layer = nn.Dense(3, kernel_initializer=initializer)
+    layer = nn.Dense(3, kernel_initializer=initializer)
     model = nn.Sequential([nn.Input((4,)), layer], seed=0)
     loaded = by_file(model, tmp_path / "m")
     assert same(model, loaded) and repr(loaded.layers[1]) == repr(layer)
@@ -88,8 +86,6 @@ def test_every_initializer(initializer, tmp_path):
 def test_every_loss(case, tmp_path):
     output = case.outputs[0]
     model = nn.Sequential([nn.Input((4,)), nn.Dense(output[-1])], seed=0)
-    if len(output) > 1:
-        return
     model.compile("sgd", case.loss)
     loaded = by_file(model, tmp_path / "m")
     target = case.target(np.random.default_rng(0), 50, output)
@@ -183,7 +179,7 @@ def test_a_file_is_read_in_a_fresh_process(tmp_path):
 
 # ---- training goes on ----------------------------------------------------------------------------
 
-RESUMED = [case.optimizer for case in cases.OPTIMIZERS if case.optimizer != nn.LBFGS()]
+RESUMED = [case.optimizer for case in cases.OPTIMIZERS if case.optimizer.kernel is not None]
 
 
 @pytest.mark.parametrize("optimizer", RESUMED, ids=repr)
@@ -198,7 +194,7 @@ def test_resumed_training_is_the_uninterrupted_one_to_the_bit(optimizer, tmp_pat
         resumed.fit(X, Y, epochs=3, batch_size=16)
         resumed.train_on_batch(X, Y)
         assert same(whole, resumed)
-        assert resumed.optimizer == whole.optimizer
+        assert repr(resumed.optimizer) == repr(whole.optimizer)
 
 
 def test_without_training_state_the_optimizer_starts_anew(tmp_path):
@@ -229,7 +225,7 @@ def test_weights_go_from_file_to_model_and_dtype_to_dtype(tmp_path):
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        ([nn.Dense(7), nn.Dense(3)], r"'0.weight' has shape \(6, 4\); this model's is \(7, 4\)"),
+        ([nn.Dense(7), nn.Flatten(), nn.Dense(3)], r"'0.weight' has shape \(6, 4\).*is \(7, 4\)"),
         ([nn.Dense(6)], r"not known here \['2.bias', '2.weight'\]"),
         ([nn.Dense(6), nn.Dense(3), nn.Dense(3)], r"missing \['1.bias', '1.weight'\]"),
     ],

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, loss_variants, randomize, several, with_shapes
+from cases import LAYERS, several
 from nncore.data import as_list
+from support import loss_variants, one_or_list, randomize, with_shapes
 
 MEMBERS = (1, 2, 3)
 BATCHES = (7, 3, 1)  # in this order: the smaller ones run in a plan made for more rows
@@ -67,10 +68,6 @@ class Pass:
         self()
         dxs = self.model.backward(one_or_list(self.cotangents))
         return as_list("dx", dxs, len(self.xs)), self.model.grads
-
-
-def one_or_list(values: list) -> object:
-    return values[0] if len(values) == 1 else values
 
 
 # Networks around a layer. What each is for:

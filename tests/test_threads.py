@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, randomize, several, with_shapes
+from cases import LAYERS, several
 from nncore._kernels import simd
+from support import one_or_list, randomize, with_shapes
 
 # More members than processors, than rows, than units; a prime number; a power of two.
 MEMBERS = (1, 2, 3, 7, 16)
@@ -56,10 +57,8 @@ def test_forward_of_each_layer_has_the_same_bits(case, shape, team):
     for members in MEMBERS:
         team(members)
         inputs = [nn.Input(s) for s in several(shape)]
-        y = case.layer(inputs if len(inputs) > 1 else inputs[0])
-        model = randomize(nn.Model(inputs, y, seed=0))
-        x = xs if len(xs) > 1 else xs[0]
-        found.append((members, model(x), model.forward(x)))
+        model = randomize(nn.Model(inputs, case.layer(one_or_list(inputs)), seed=0))
+        found.append((members, model(one_or_list(xs)), model.forward(one_or_list(xs))))
     for members, inference, training in found[1:]:
         same_forward(inference, found[0][1], f"inference, {members} members")
         same_forward(training, found[0][2], f"training, {members} members")

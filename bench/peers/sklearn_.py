@@ -17,10 +17,12 @@ cells = ("train",)
 def prepare(workload, cell, x, y, threads):
     if not all(isinstance(layer, workloads.Dense) for layer in workload.layers):
         raise Unsupported(name)
+    if workload.loss == "cross_entropy" and workload.output[-1] == 2:
+        raise Unsupported("it makes one output of two classes: another network")
     hidden = workload.layers[:-1]
     kind = MLPRegressor if workload.loss == "mse" else MLPClassifier
     model = kind(
-        [layer.units for layer in hidden],
+        hidden_layer_sizes=[layer.units for layer in hidden],
         activation=hidden[0].activation,
         learning_rate_init=LEARNING_RATE,
         batch_size=len(x),

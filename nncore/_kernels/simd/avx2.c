@@ -1,4 +1,4 @@
-/* Compiled with -march=x86-64-v3: AVX2 and FMA. Empty where the flags do not say so. */
+/* Compiled with -march=x86-64-v3: AVX2 and FMA. Else empty. */
 #if defined(__AVX2__) && defined(__FMA__)
 #include "tables.h"
 #else

@@ -16,15 +16,18 @@ typedef struct {
     int add;
 } NAME(dots);
 
-/* C (R, n) = A (R,K) B (n,K)^T [+ C] [+ bias], n <= S. R and S are constants when inlined. */
-ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R, const int S) {
-#define EACH_ROW _Pragma("GCC unroll 8") for (int r = 0; r < R; r++)
-#define EACH_COLUMN _Pragma("GCC unroll 8") for (int s = 0; s < S; s++)
-    NAME(vec) sum[6][8], x[6];
+/* C (R, n) = A (R,K) B (n,K)^T [+ C] [+ bias], n <= S = DOT_COLUMNS. R is a
+ * constant wherever this is inlined, so `sum` is registers. */
+ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R)
+{
+    enum { S = DOT_COLUMNS };
+#define EACH_ROW _Pragma("GCC unroll 6") for (int r = 0; r < R; r++)
+#define EACH_COLUMN _Pragma("GCC unroll 6") for (int s = 0; s < S; s++)
+    NAME(vec) sum[DOT_ROWS][S], x[DOT_ROWS];
     EACH_ROW EACH_COLUMN sum[r][s] = (NAME(vec)){0};
 
     const isize K = t->K, lda = t->lda;
-    const REAL *a = t->a, *b[8]; /* columns that do not exist repeat the last one */
+    const REAL *a = t->a, *b[S]; /* columns that do not exist repeat the last one */
     EACH_COLUMN b[s] = t->b + MIN(s, n - 1) * t->ldb;
     isize k = 0;
     for (; k + LANES <= K; k += LANES) {
@@ -45,7 +48,7 @@ ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R, con
 
     EACH_ROW {
         REAL *c = t->c + r * t->ldc;
-#pragma GCC unroll 8
+#pragma GCC unroll 6
         for (int s = 0; s < S; s += BLOCK) {
             NAME(block) dot = NAME(add_lanes)(&sum[r][s]);
             if (s + BLOCK <= n) {
@@ -66,23 +69,25 @@ ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R, con
 #undef EACH_COLUMN
 }
 
-NEVER_INLINE void NAME(dots_row)(const NAME(dots) *dots, isize N) {
+NEVER_INLINE void NAME(dots_row)(const NAME(dots) *dots, isize N)
+{
     NAME(dots) t = *dots;
     for (isize n = 0; n < N; n += DOT_COLUMNS) {
-        NAME(dots_run)(&t, MIN(DOT_COLUMNS, N - n), 1, DOT_COLUMNS);
+        NAME(dots_run)(&t, MIN(DOT_COLUMNS, N - n), 1);
         t.b += DOT_COLUMNS * t.ldb;
         t.c += DOT_COLUMNS;
         if (t.bias) t.bias += DOT_COLUMNS;
     }
 }
 
-NEVER_INLINE void NAME(dots_rows)(const NAME(dots) *dots, isize rows, isize N) {
+NEVER_INLINE void NAME(dots_rows)(const NAME(dots) *dots, isize rows, isize N)
+{
     NAME(dots) t = *dots;
     for (isize n = 0; n < N; n += DOT_COLUMNS) {
         const isize columns = MIN(DOT_COLUMNS, N - n);
 #define CASE(R)                                                                                    \
     case R:                                                                                        \
-        if (R <= DOT_ROWS) NAME(dots_run)(&t, columns, R, DOT_COLUMNS);                            \
+        if (R <= DOT_ROWS) NAME(dots_run)(&t, columns, R);                                         \
         break;
         switch (rows) {
             CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -95,7 +100,8 @@ NEVER_INLINE void NAME(dots_rows)(const NAME(dots) *dots, isize rows, isize N) {
 }
 
 static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const REAL *b, isize ldb,
-                           isize M, isize N, isize K, int add, const REAL *bias) {
+                           isize M, isize N, isize K, int add, const REAL *bias)
+{
     /* Several tiles read the same rows of B. If A stays in L1, they do so in turn; if not, as many
      * rows of B as stay in L2 are passed over by each row of tiles. */
     isize columns = N;

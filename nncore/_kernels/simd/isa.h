@@ -67,7 +67,8 @@
 
 /* n / size, rounded up, but at least 1. A division takes as long as dozens of multiply-adds, so
  * that small shapes, which are the most frequent, do without. */
-ALWAYS_INLINE isize pieces(isize n, isize size) {
+ALWAYS_INLINE isize pieces(isize n, isize size)
+{
     return n <= size ? 1 : size == 1 ? n : n <= 2 * size ? 2 : (n + size - 1) / size;
 }
 

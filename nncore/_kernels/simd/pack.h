@@ -2,7 +2,8 @@
 
 /* panel (K, width) = B (K, n), n <= width, width a multiple of LANES. Columns from n on hold
  * anything finite or not: they are computed with, and never stored. */
-static void NAME(pack_rows)(REAL *panel, isize width, const REAL *b, isize brs, isize K, isize n) {
+static void NAME(pack_rows)(REAL *panel, isize width, const REAL *b, isize brs, isize K, isize n)
+{
     const NAME(mask) last = NAME(mask_first)(n - (width - LANES));
     for (isize k = 0; k < K; k++) {
         for (isize j = 0; j < width - LANES; j += LANES)
@@ -16,7 +17,8 @@ static void NAME(pack_rows)(REAL *panel, isize width, const REAL *b, isize brs, 
 /* `steps` blocks of LANES columns: to (steps * BLOCK, LANES), rows `width` apart; column j begins
  * at from + offset[j] and is contiguous. */
 ALWAYS_INLINE REAL *NAME(transpose)(REAL *to, isize width, const REAL *from, const isize *offset,
-                                    const int steps) {
+                                    const int steps)
+{
     NAME(vec) r[4][4];
     /* the columns are read in groups, each as far as it goes, so that their cache lines are
      * fetched once even where columns are a power of two apart and compete for the same set */
@@ -36,7 +38,8 @@ ALWAYS_INLINE REAL *NAME(transpose)(REAL *to, isize width, const REAL *from, con
 
 /* LANES columns of K, as above. */
 NEVER_INLINE void NAME(transpose_columns)(REAL *to, isize width, const REAL *from,
-                                          const isize *offset, isize K) {
+                                          const isize *offset, isize K)
+{
     enum { STEPS = VECTOR_BYTES == 64 ? 4 : 2 }; /* as many as there are registers for */
     isize k = 0;
     for (; k + STEPS * BLOCK <= K; k += STEPS * BLOCK)
@@ -53,7 +56,8 @@ NEVER_INLINE void NAME(transpose_columns)(REAL *to, isize width, const REAL *fro
 
 /* panel (K, width) = B (K, n) as above, for B contiguous along k, columns bcs apart. */
 static void NAME(pack_columns)(REAL *panel, isize width, const REAL *b, isize bcs, isize K,
-                               isize n) {
+                               isize n)
+{
     isize offset[LANES];
     for (isize j = 0; j < width; j += LANES) {
         isize at = 0;
@@ -68,7 +72,8 @@ static void NAME(pack_columns)(REAL *panel, isize width, const REAL *b, isize bc
 
 /* panel (K, width) = B (K, n) as above, any strides. */
 static void NAME(pack_panel)(REAL *panel, isize width, const REAL *b, isize brs, isize bcs,
-                             isize K, isize n) {
+                             isize K, isize n)
+{
     if (bcs == 1) {
         NAME(pack_rows)(panel, width, b, brs, K, n);
     } else if (brs == 1) {
@@ -81,13 +86,15 @@ static void NAME(pack_panel)(REAL *panel, isize width, const REAL *b, isize brs,
 }
 
 /* An odd number of cache lines: rows so far apart do not share the few ways of a cache set. */
-ALWAYS_INLINE isize NAME(odd_lines)(isize n) {
+ALWAYS_INLINE isize NAME(odd_lines)(isize n)
+{
     const isize line = 64 / sizeof(REAL);
     return ((n + line - 1) / line | 1) * line;
 }
 
 /* block (M, stride) = A (M,K); returns the stride. */
-static isize NAME(pack_rows_a)(REAL *block, const REAL *a, isize ars, isize acs, isize M, isize K) {
+static isize NAME(pack_rows_a)(REAL *block, const REAL *a, isize ars, isize acs, isize M, isize K)
+{
     const isize stride = NAME(odd_lines)(K);
     for (isize m = 0; m < M; m++) {
         if (acs == 1)
@@ -103,7 +110,8 @@ static isize NAME(pack_rows_a)(REAL *block, const REAL *a, isize ars, isize acs,
 /* block = one (K, rows) after the other, of A (M,K) whose columns are contiguous, acs apart; the
  * first `longer` have `rows` rows, the others one less. */
 static void NAME(pack_tiles)(REAL *block, const REAL *a, isize acs, isize M, isize K, isize rows,
-                             isize longer) {
+                             isize longer)
+{
     for (isize m = 0; m < M; m += rows) {
         if (longer-- == 0) rows--;
         const REAL *from = a + m;

@@ -9,11 +9,13 @@ typedef REAL NAME(block) __attribute__((vector_size(16)));
 typedef NAME(vec) NAME(vec_mem) __attribute__((aligned(REAL_IS_DOUBLE ? 8 : 4), may_alias));
 typedef NAME(block) NAME(block_mem) __attribute__((aligned(REAL_IS_DOUBLE ? 8 : 4), may_alias));
 
-ALWAYS_INLINE NAME(vec) NAME(load)(const REAL *p) {
+ALWAYS_INLINE NAME(vec) NAME(load)(const REAL *p)
+{
     return *(const NAME(vec_mem) *)p;
 }
 
-ALWAYS_INLINE void NAME(store)(REAL *p, NAME(vec) v) {
+ALWAYS_INLINE void NAME(store)(REAL *p, NAME(vec) v)
+{
     *(NAME(vec_mem) *)p = v;
 }
 
@@ -28,15 +30,18 @@ typedef __mmask16 NAME(mask);
 #define X86_(op) _mm512_##op##_ps
 #endif
 
-ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n)
+{
     return (NAME(mask))((1u << n) - 1);
 }
 
-ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
+{
     return (NAME(vec))X86_(maskz_loadu)(m, p);
 }
 
-ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
+{
     X86_(mask_storeu)(p, m, v);
 }
 
@@ -48,37 +53,44 @@ typedef __m256i NAME(mask);
 #define X86_(op) _mm256_##op##_ps
 #endif
 
-ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n)
+{
 #if REAL_IS_DOUBLE
     return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 #else
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 #endif
 }
 
-ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
+{
     return (NAME(vec))X86_(maskload)(p, m);
 }
 
-ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
+{
     X86_(maskstore)(p, m, v);
 }
 
 #else
 typedef isize NAME(mask); /* the number of lanes itself */
 
-ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n) {
+ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n)
+{
     return n;
 }
 
-ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m) {
+ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
+{
     NAME(vec) v = {0};
     for (int i = 0; i < LANES; i++)
         if (i < m) v[i] = p[i];
     return v;
 }
 
-ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
+ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
+{
     for (int i = 0; i < LANES; i++)
         if (i < m) p[i] = v[i];
 }
@@ -88,7 +100,8 @@ ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v) {
 /* ---- blocks ---- */
 
 /* One vector from LANES / BLOCK blocks in memory, `offset[0]`, `offset[step]`, ... from p. */
-ALWAYS_INLINE NAME(vec) NAME(load_blocks)(const REAL *p, const isize *offset, int step) {
+ALWAYS_INLINE NAME(vec) NAME(load_blocks)(const REAL *p, const isize *offset, int step)
+{
 #define AT_(g) (*(const NAME(block_mem) *)(p + offset[(g) * step]))
 #if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
     __m512d v = _mm512_castpd128_pd512(AT_(0));
@@ -111,8 +124,9 @@ ALWAYS_INLINE NAME(vec) NAME(load_blocks)(const REAL *p, const isize *offset, in
 #undef AT_
 }
 
-/* The sum of the blocks of v: halves are added first, so the order is the same for every caller. */
-ALWAYS_INLINE NAME(block) NAME(add_blocks)(NAME(vec) v) {
+/* The sum of the blocks of v. Halves are added first, always, so the bits are the same. */
+ALWAYS_INLINE NAME(block) NAME(add_blocks)(NAME(vec) v)
+{
 #if VECTOR_BYTES == 64 && REAL_IS_DOUBLE
     __m256d h = _mm512_castpd512_pd256(v) + _mm512_extractf64x4_pd(v, 1);
     return (NAME(block))(_mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1));
@@ -129,7 +143,8 @@ ALWAYS_INLINE NAME(block) NAME(add_blocks)(NAME(vec) v) {
 }
 
 /* Transpose BLOCK vectors blockwise: lane i of a block in row j <-> lane j in row i. */
-ALWAYS_INLINE void NAME(transpose_blocks)(NAME(vec) *r) {
+ALWAYS_INLINE void NAME(transpose_blocks)(NAME(vec) *r)
+{
 #define FIRST_(g) (g), (g) + LANES
 #define SECOND_(g) (g) + 1, (g) + LANES + 1
 #define THIRD_(g) (g) + 2, (g) + LANES + 2
@@ -143,8 +158,10 @@ ALWAYS_INLINE void NAME(transpose_blocks)(NAME(vec) *r) {
     r[1] = SHUFFLE(r[0], r[1], EACH_BLOCK(SECOND_));
     r[0] = low;
 #else
-    NAME(vec) a = SHUFFLE(r[0], r[1], EACH_BLOCK(LOW_)), b = SHUFFLE(r[2], r[3], EACH_BLOCK(LOW_));
-    NAME(vec) c = SHUFFLE(r[0], r[1], EACH_BLOCK(HIGH_)), d = SHUFFLE(r[2], r[3], EACH_BLOCK(HIGH_));
+    NAME(vec) a = SHUFFLE(r[0], r[1], EACH_BLOCK(LOW_));
+    NAME(vec) b = SHUFFLE(r[2], r[3], EACH_BLOCK(LOW_));
+    NAME(vec) c = SHUFFLE(r[0], r[1], EACH_BLOCK(HIGH_));
+    NAME(vec) d = SHUFFLE(r[2], r[3], EACH_BLOCK(HIGH_));
     r[0] = SHUFFLE(a, b, EACH_BLOCK(FIRST_PAIR_));
     r[1] = SHUFFLE(a, b, EACH_BLOCK(SECOND_PAIR_));
     r[2] = SHUFFLE(c, d, EACH_BLOCK(FIRST_PAIR_));
@@ -153,13 +170,16 @@ ALWAYS_INLINE void NAME(transpose_blocks)(NAME(vec) *r) {
 }
 
 /* The sums of BLOCK vectors side by side. The order of additions depends on nothing. */
-ALWAYS_INLINE NAME(block) NAME(add_lanes)(const NAME(vec) *r) {
+ALWAYS_INLINE NAME(block) NAME(add_lanes)(const NAME(vec) *r)
+{
 #if REAL_IS_DOUBLE
-    NAME(vec) sum = SHUFFLE(r[0], r[1], EACH_BLOCK(FIRST_)) + SHUFFLE(r[0], r[1], EACH_BLOCK(SECOND_));
+    NAME(vec) sum = SHUFFLE(r[0], r[1], EACH_BLOCK(FIRST_));
+    sum += SHUFFLE(r[0], r[1], EACH_BLOCK(SECOND_));
 #else
     NAME(vec) a = SHUFFLE(r[0], r[1], EACH_BLOCK(LOW_)) + SHUFFLE(r[0], r[1], EACH_BLOCK(HIGH_));
     NAME(vec) b = SHUFFLE(r[2], r[3], EACH_BLOCK(LOW_)) + SHUFFLE(r[2], r[3], EACH_BLOCK(HIGH_));
-    NAME(vec) sum = SHUFFLE(a, b, EACH_BLOCK(FIRST_PAIR_)) + SHUFFLE(a, b, EACH_BLOCK(SECOND_PAIR_));
+    NAME(vec) sum = SHUFFLE(a, b, EACH_BLOCK(FIRST_PAIR_));
+    sum += SHUFFLE(a, b, EACH_BLOCK(SECOND_PAIR_));
 #endif
     return NAME(add_blocks)(sum);
 }

@@ -1,0 +1,311 @@
+"""Where training data may come from, what callbacks may do, what shows, and what stops training."""
+
+import copy
+import os
+import pty
+import subprocess
+import sys
+import termios
+import textwrap
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from nncore import data
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.integers(0, 256, (60, 6), dtype=np.uint8)
+X = IMAGES.astype(np.float32)
+LABELS = RNG.integers(0, 3, 60)
+
+
+def classifier(optimizer="adam", metrics=()):
+    model = nn.Sequential([nn.Input((6,)), nn.Dense(8, "tanh"), nn.Dense(3)], seed=0)
+    model.params["0.weight"][...] *= 0.01
+    model.compile(optimizer, "cross_entropy", metrics=metrics)
+    return model
+
+
+def assert_same(one, other):
+    for name, view in one.params.items():
+        assert np.array_equal(view, other.params[name]), name
+
+
+# ---- arrays --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("form", [
+    lambda x: x.astype(np.uint8), lambda x: x.astype(np.int64), lambda x: x.astype(np.float64),
+    lambda x: x.astype(np.float16), lambda x: x.astype(">i2"), np.asfortranarray,
+    lambda x: x.repeat(2, 0)[::2], lambda x: x[::-1].copy()[::-1], lambda x: x.tolist(),
+], ids="uint8 int64 float64 float16 big-endian Fortran strided reversed list".split())  # fmt: skip
+def test_any_type_and_layout_trains_to_the_same_bits(form, shuffle, monkeypatch):
+    monkeypatch.setattr(data, "STRETCH_BYTES", 500)  # what is converted comes in many pieces
+    plain, other = classifier(metrics=["accuracy"]), classifier(metrics=["accuracy"])
+    one = plain.fit(X, LABELS, batch_size=8, epochs=2, shuffle=shuffle).history
+    two = other.fit(form(X), LABELS, batch_size=8, epochs=2, shuffle=shuffle).history
+    assert_same(plain, other)
+    assert one["loss"] == pytest.approx(two["loss"]) and one["accuracy"] == two["accuracy"]
+
+
+def test_booleans():
+    bits = IMAGES > 127
+    one, other = classifier(), classifier()
+    one.fit(bits, LABELS), other.fit(bits.astype(np.float32), LABELS)
+    assert_same(one, other)
+
+
+def test_memory_mapped_files(tmp_path):
+    images = np.memmap(tmp_path / "images", np.uint8, "w+", shape=IMAGES.shape)
+    images[...] = IMAGES
+    images.flush()
+    with open(tmp_path / "numbers.npy", "wb") as file:
+        np.save(file, X)
+    numbers = np.load(tmp_path / "numbers.npy", mmap_mode="r")
+    labels = np.memmap(tmp_path / "labels", np.int64, "w+", shape=LABELS.shape)
+    labels[...] = LABELS
+    plain = classifier()
+    plain.fit(X, LABELS, epochs=2)
+    for x, y in ((images, LABELS), (numbers, labels), (np.memmap(tmp_path / "images", np.uint8,
+                 "r", shape=IMAGES.shape), labels)):  # fmt: skip
+        model = classifier()
+        model.fit(x, y, epochs=2)
+        assert_same(plain, model)
+        assert np.array_equal(model.predict(x), plain.predict(X))
+
+
+def test_a_mapped_file_is_not_read_through_beforehand(tmp_path, monkeypatch):
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=X.shape)
+    mapped[...] = X
+    checked = []
+    monkeypatch.setattr(data, "all_finite", lambda array: checked.append(array) or True)
+    classifier().fit(mapped, LABELS)
+    assert not any(np.shares_memory(array, mapped) for array in checked)
+    mapped[41, 2] = np.nan
+    model = classifier()
+    with pytest.raises(ValueError, match="x: received NaN"):  # found when its batch comes
+        model.fit(mapped, LABELS)
+
+
+# ---- iterables of batches ------------------------------------------------------------------------
+
+
+class Batches:
+    """Gives batches anew each time, and holds one at a time."""
+
+    def __init__(self, *extra, size=16):
+        self.extra, self.size, self.times = extra, size, 0
+
+    def __iter__(self):
+        self.times += 1
+        for first in range(0, 60, self.size):
+            part = slice(first, first + self.size)
+            yield (X[part], LABELS[part], *(array[part] for array in self.extra))
+
+
+def test_an_iterable_of_batches_is_fit_on_slices():
+    whole, parts = classifier(metrics=["accuracy"]), classifier(metrics=["accuracy"])
+    one = whole.fit(X, LABELS, batch_size=16, epochs=3, shuffle=False).history
+    batches = Batches()
+    two = parts.fit(batches, epochs=3, validation_data=Batches()).history
+    assert batches.times == 3
+    assert_same(whole, parts)
+    assert one["loss"] == pytest.approx(two["loss"]) and one["accuracy"] == two["accuracy"]
+    assert two["val_loss"][-1] == pytest.approx(parts.evaluate(X, LABELS)["loss"])
+    assert parts.evaluate(Batches()) == pytest.approx(parts.evaluate(X, LABELS))
+
+
+def test_an_iterable_may_give_weights():
+    weight = RNG.uniform(size=60)
+    whole, parts = classifier(), classifier()
+    whole.fit(X, LABELS, batch_size=16, shuffle=False, sample_weight=weight)
+    parts.fit(Batches(weight))
+    assert_same(whole, parts)
+
+
+def test_a_generator_is_enough_for_one_epoch_and_says_so_in_the_second():
+    model = classifier()
+    assert len(model.fit(iter(Batches())).epoch) == 1
+    with pytest.raises(ValueError, match=r"no batches in epoch 2: a generator gives its .* once"):
+        model.fit(iter(Batches()), epochs=2)
+    assert model.history.epoch == [0]
+    with pytest.raises(ValueError, match="no rows"):
+        model.evaluate(iter([]))
+
+
+def test_a_wrong_batch_stops_before_its_step():
+    def batches():
+        yield X[:16], LABELS[:16]
+        yield X[16:32] * np.nan, LABELS[16:32]
+
+    model, first = classifier(), classifier()
+    with pytest.raises(ValueError, match="x: received NaN"):
+        model.fit(batches())
+    first.fit(X[:16], LABELS[:16], shuffle=False)
+    assert_same(model, first)
+
+
+def test_an_endless_iterable_ends_where_a_callback_says():
+    def endless():
+        while True:
+            yield X[:16], LABELS[:16]
+
+    def stop(model, batch, logs):
+        model.stop_training = batch == 9
+
+    callback = nn.callbacks.LambdaCallback(on_batch_end=stop)
+    history = classifier().fit(endless(), callbacks=[callback])
+    assert len(history.epoch) == 1
+
+
+# ---- callbacks -----------------------------------------------------------------------------------
+
+
+def test_hooks_come_in_order_with_what_they_are_told():
+    told = []
+    hooks = {
+        "on_train_begin": lambda model: told.append("begin"),
+        "on_epoch_begin": lambda model, epoch: told.append(f"epoch {epoch}"),
+        "on_batch_end": lambda model, batch, logs: told.append(f"batch {batch}"),
+        "on_epoch_end": lambda model, epoch, logs: told.append(sorted(logs)),
+        "on_train_end": lambda model: told.append("end"),
+    }
+    with_hooks, without = classifier(), classifier()
+    history = with_hooks.fit(
+        X, LABELS, batch_size=32, epochs=2, callbacks=[nn.callbacks.LambdaCallback(**hooks)]
+    )
+    epoch = ["batch 0", "batch 1", ["loss"]]
+    assert told == ["begin", "epoch 0", *epoch, "epoch 1", *epoch, "end"]
+    assert without.fit(X, LABELS, batch_size=32, epochs=2).history["loss"] == pytest.approx(
+        history.history["loss"]
+    )
+    assert_same(with_hooks, without)  # a hook after each batch changes nothing
+
+
+def test_stop_training_ends_after_the_epoch():
+    def stop(model, epoch, logs):
+        model.stop_training = epoch == 1
+
+    model = classifier()
+    callback = nn.callbacks.LambdaCallback(on_epoch_end=stop)
+    assert len(model.fit(X, LABELS, epochs=10, callbacks=[callback]).epoch) == 2
+    assert len(model.fit(X, LABELS, epochs=3).epoch) == 3  # the next fit starts afresh
+
+
+def test_early_stopping_puts_the_best_parameters_back():
+    best = {}
+
+    def keep(model, epoch, logs):
+        if logs["val_loss"] < best.get("loss", np.inf):
+            best.update(loss=logs["val_loss"], model=copy.deepcopy(model.params["0.weight"]))
+
+    model = classifier(nn.Adam(0.2))
+    early = nn.callbacks.EarlyStopping(patience=3, restore_best=True)
+    history = model.fit(
+        X, LABELS, epochs=100, validation_split=0.4,
+        callbacks=[nn.callbacks.LambdaCallback(on_epoch_end=keep), early],
+    )  # fmt: skip
+    assert len(history.epoch) == early.best_epoch + 4 < 100
+    assert np.array_equal(model.params["0.weight"], best["model"])
+    assert model.evaluate(X[36:], LABELS[36:])["loss"] == pytest.approx(best["loss"])
+
+
+def test_an_error_in_a_callback_leaves_a_model_that_trains():
+    def fail(model, batch, logs):
+        raise LookupError("mine")
+
+    model = classifier()
+    with pytest.raises(LookupError, match="mine"):
+        model.fit(X, LABELS, callbacks=[nn.callbacks.LambdaCallback(on_batch_end=fail)])
+    model.fit(X, LABELS)
+
+
+def test_checkpoints_and_plateaus_work_with_a_real_model(tmp_path):
+    path = os.fspath(tmp_path / "epoch-{epoch}")
+    model = classifier(nn.SGD(0.5))
+    plateau = nn.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9)
+    model.fit(X, LABELS, epochs=3, callbacks=[nn.callbacks.ModelCheckpoint(path), plateau])
+    assert model.optimizer.learning_rate == 0.125
+    assert_same(nn.load(tmp_path / "epoch-3"), model)
+
+
+# ---- numbers that are not finite -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["fit", "train_on_batch"])
+def test_the_first_layer_that_is_not_finite_is_named(way):
+    layers = [nn.Input((6,)), nn.Dense(4, name="first"), nn.Dense(4, name="second"), nn.Dense(1)]
+    model = nn.Sequential(layers, seed=0)
+    model.compile("sgd", "mse")
+    y = np.zeros(60)
+    model.fit(X / 255, y, batch_size=20)  # three good steps
+    model.params["second.weight"][2, 1] = np.inf
+    before = {name: view.copy() for name, view in model.params.items()}
+    with pytest.raises(nn.NonFiniteError, match=r"step 4.*'second'.*learning_rate") as caught:
+        getattr(model, way)(X / 255, y)
+    assert (caught.value.step, caught.value.layer) == (4, "second")
+    assert all(np.array_equal(view, before[name]) for name, view in model.params.items())
+    model.params["second.weight"][2, 1] = 0
+    model.fit(X / 255, y)
+
+
+def test_training_that_explodes_stops_with_the_parameters_of_the_last_good_step():
+    exploding = nn.Sequential([nn.Input((6,)), nn.Dense(2)], seed=0)
+    exploding.compile(nn.SGD(0.01), "mse")
+    stepped, y = copy.deepcopy(exploding), X[:, :2]
+    with pytest.raises(nn.NonFiniteError) as caught:
+        exploding.fit(X, y, batch_size=10, epochs=100, shuffle=False)
+    assert caught.value.step > 6
+    for step in range(caught.value.step - 1):
+        part = slice(step % 6 * 10, step % 6 * 10 + 10)
+        stepped.train_on_batch(X[part], y[part])
+    assert_same(exploding, stepped)
+    assert len(exploding.history.epoch) == (caught.value.step - 1) // 6
+
+
+def test_a_gradient_that_is_not_finite_is_refused_by_apply_gradients():
+    model = classifier()
+    y = model.forward(X)
+    model.backward(np.full_like(y, np.nan))
+    before = model.params["0.weight"].copy()
+    with pytest.raises(nn.NonFiniteError, match="parameters stay"):
+        model.apply_gradients()
+    assert np.array_equal(model.params["0.weight"], before)
+
+
+# ---- what shows ----------------------------------------------------------------------------------
+
+SHOWN = """
+    import sys, numpy as np, nncore as nn
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.fit(np.ones((64, 4)), np.ones(64), epochs=2, verbose=eval(sys.argv[1]))
+"""
+
+
+def shown(verbose, **streams):
+    command = [sys.executable, "-c", textwrap.dedent(SHOWN), verbose]
+    return subprocess.run(command, check=True, timeout=60, **streams)
+
+
+@pytest.mark.parametrize(("verbose", "shows"), [("'auto'", 0), ("False", 0), ("True", 1)])
+def test_a_pipe_sees_a_bar_only_if_asked(verbose, shows):
+    run = shown(verbose, capture_output=True, text=True)
+    assert run.stdout == "" and ("epoch 2/2" in run.stderr) == shows
+
+
+def test_a_terminal_sees_a_bar():
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    shown("'auto'", stderr=theirs, stdout=theirs, stdin=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 65536):
+            text += part
+    except OSError:  # the terminal has nothing more
+        pass
+    os.close(ours)
+    assert b"epoch 2/2" in text and b"loss=" in text and b"mae=" in text
