@@ -25,8 +25,9 @@ from nncore.layers import (
     Reshape,
 )
 from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
-from nncore.model import Model, Sequential, load
+from nncore.model import Model, load
 from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
+from nncore.sequential import Sequential
 
 if TYPE_CHECKING:
     from nncore import callbacks, datasets, metrics, schedules

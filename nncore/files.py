@@ -51,7 +51,8 @@ def save(model: Any, path: Any, training_state: bool) -> None:
 def load(path: Any, custom: dict[str, type]) -> Any:
     """See `nncore.load`."""
     from nncore.graph import Graph
-    from nncore.model import Model, Sequential
+    from nncore.model import Model
+    from nncore.sequential import Sequential
 
     tensors, description = _read(path)
     try:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore import data
+from nncore.evaluation import evaluate
 from nncore.failures import NonFiniteError, explain
 from nncore.plan import BACKWARD, FORWARD
+
+if TYPE_CHECKING:
+    from nncore.fitting import Fit
 
 
 class _Stop(Exception):
     """A callback ended training."""
 
 
-def minimize(
-    model: Any,
-    examples: Any,
-    validation: Any,
-    batch: int,
-    epochs: int,
-    callbacks: Any,
-    progress: Any,
-    history: Any,
-) -> None:
+def minimize(fit: Fit) -> None:
     """Minimizes the loss over all examples; each epoch is one iteration."""
     import scipy.optimize
 
+    model, examples = fit.model, fit.train
     if not isinstance(examples, data.Examples):
         raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
-    optimizer, p = model.optimizer, model._parameters
-    plan = model._loss_plan("loss", examples, min(batch, examples.rows))
-    state = {"epoch": 0, "started": time.perf_counter(), "best": p.values.copy()}
+    optimizer: Any = model.optimizer
+    p = model._parameters
+    plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
+    best, epoch = p.values.copy(), 0
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         p.values[...] = flat
@@ -54,59 +50,47 @@ def minimize(
 
     def on_iteration(intermediate_result: Any) -> None:
         # The parameter's name is what makes scipy pass the loss along.
+        nonlocal epoch
         if not np.isfinite(intermediate_result.fun):
-            raise NonFiniteError("the loss is not finite", state["epoch"] + 1)
-        state["best"][...] = intermediate_result.x
-        p.values[...] = intermediate_result.x
+            raise NonFiniteError("the loss is not finite", epoch + 1)
+        best[...] = p.values[...] = intermediate_result.x
         logs = {"loss": float(intermediate_result.fun)}
-        if any(model._all_metrics()):
-            scores = model._evaluate(examples, max(batch, 256))
-            logs.update({k: v for k, v in scores.items() if k != "loss"})
-        if validation is not None:
-            scores = model._evaluate(validation, max(batch, 256))
-            logs.update({f"val_{name}": value for name, value in scores.items()})
-        epoch, now = state["epoch"], time.perf_counter()
-        history.add(epoch, logs, now - state["started"])
-        progress.show(examples.rows, logs)
-        progress.end(logs)
-        state["epoch"], state["started"] = epoch + 1, now
-        for callback in callbacks:
-            callback.on_epoch_end(model, epoch, logs)
+        if any(model.metrics):
+            scores = evaluate(model, examples, max(fit.batch, 256))
+            logs.update({name: value for name, value in scores.items() if name != "loss"})
+        fit.progress.show(examples.rows, logs)
+        fit.end_epoch(epoch, logs)
+        epoch += 1
         if model.stop_training:
+            best[...] = p.values  # a callback may have restored others
             raise _Stop
-        if epoch + 1 < epochs:
-            begin(epoch + 1)
-
-    def begin(epoch: int) -> None:
-        for callback in callbacks:
-            callback.on_epoch_begin(model, epoch)
-        progress.begin(epoch)
+        if epoch < fit.epochs:
+            fit.begin_epoch(epoch)
 
     options = {
-        "maxiter": epochs,
+        "maxiter": fit.epochs,
         "maxcor": optimizer.history_size,
         "gtol": optimizer.tolerance,
-        "maxfun": 30 * epochs,
+        "maxfun": 30 * fit.epochs,
     }
+    fit.begin_epoch(0)
+    start = p.values.astype(np.float64)
     try:
-        begin(0)
         scipy.optimize.minimize(
             loss_and_gradient,
-            p.values.astype(np.float64),
+            start,
             method="L-BFGS-B",
             jac=True,
             callback=on_iteration,
             options=options,
         )
+        if not fit.history.epoch:  # it was at a minimum already
+            fit.end_epoch(0, {"loss": loss_and_gradient(start)[0]})
     except _Stop:
         pass
     finally:
         # The search may have stopped at a trial point: go back to the last accepted one.
-        if not model.stop_training:
-            p.values[...] = state["best"]
+        p.values[...] = best
         model._passes += 1
         for gather in plan.gathers:
             gather.release()
-    if not history.epoch:  # already at a minimum
-        loss, _ = loss_and_gradient(p.values.astype(np.float64))
-        history.add(0, {"loss": loss}, time.perf_counter() - state["started"])

@@ -11,9 +11,9 @@ import numpy as np
 
 from nncore import data
 from nncore._kernels.entry import Entry
-from nncore._names import integer, positive_int, received
+from nncore._names import integer, positive_int
 from nncore.graph import Graph
-from nncore.layers.base import Input, Layer, Symbol
+from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 from nncore.training import Training
@@ -359,55 +359,3 @@ def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
             model._parameters.views[name][...] = value
     model._restore_training(state["training"])
     return model
-
-
-class Sequential(Model):
-    """A network whose layers follow one another; shapes come from a first `nn.Input`, or from
-    the first data.
-
-    >>> import nncore as nn
-    >>> model = nn.Sequential([nn.Input((4,)), nn.Dense(16, "tanh"), nn.Dense(3)], seed=0)
-    >>> model([[0.1, 0.2, 0.3, 0.4]]).shape
-    (1, 3)
-    """
-
-    def __init__(
-        self,
-        layers: Sequence[Input | Layer],
-        *,
-        seed: int | None = None,
-        dtype: str = "float32",
-    ) -> None:
-        self._start(seed, dtype)
-        if isinstance(layers, (Layer, Symbol, type)):
-            raise TypeError(f"Sequential: received {received(layers)}; expected a list of layers")
-        self.layers = tuple(layers)
-        for i, item in enumerate(self.layers):
-            if not isinstance(item, Layer) and not (i == 0 and isinstance(item, Input)):
-                hint = " (Input comes first)" if isinstance(item, Input) else ""
-                raise TypeError(
-                    f"Sequential: received {received(item)} at place {i}; expected a layer{hint}"
-                )
-        if not any(isinstance(item, Layer) for item in self.layers):
-            raise ValueError("Sequential: received no layers; expected at least one")
-        if isinstance(self.layers[0], Input):
-            self._chain(self.layers[0], self.layers[1:])
-
-    def _chain(self, x: Input, layers: Sequence[Any]) -> None:
-        y: Symbol = x
-        for item in layers:
-            y = item(y)
-        self._build(Graph([x], [y], "Sequential"))
-
-    def _graph_for(self, x: Any) -> Graph:
-        if self.graph is None:
-            array = data.real_array("x", x)
-            if array.ndim < 2 or 0 in array.shape:
-                raise ValueError(
-                    f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
-                    "the network's input shape"
-                )
-            with _building:  # by one thread, should many predict at once
-                if self.graph is None:
-                    self._chain(Input(array.shape[1:]), self.layers)
-        return self._ready("Sequential")

@@ -1,11 +1,9 @@
-"""Training: compile, fit, evaluate. The loop over batches itself is compiled (`Loop.train`);
-Python comes up for air between stretches of them, for progress, callbacks and Ctrl-C."""
+"""Training: the part of Model that learns: compile, fit, evaluate, single steps."""
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,28 +11,40 @@ import numpy as np
 from nncore import data, losses, optimizers
 from nncore._names import positive_int, rate, received
 from nncore.arena import address, aligned_zeros
-from nncore.failures import NonFiniteError, explain
+from nncore.evaluation import evaluate, try_metrics
+from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
-    from nncore import metrics
     from nncore.callbacks import Callback
+    from nncore.graph import Graph
+    from nncore.metrics import Metric
     from nncore.parameters import Parameters
-
-AIR = 0.05  # seconds between two looks at Python's signals
-RATES = 4096  # learning rates are computed for so many steps at once
 
 
 class Training:
     """The part of Model that trains. See `Model`."""
 
+    # What Model brings along.
+    graph: Graph | None
+    dtype: np.dtype
+    training: bool
+    trainer: Any
     _parameters: Parameters
+    _output_shapes: list[tuple[int, ...]]
+    _plans: dict[Any, Plan]
+    _shuffling: np.random.Generator
+    _passes: int
+    _ready: Callable[[str], Graph]
+    _graph_for: Callable[[Any], Graph]
+    _plan: Callable[..., Plan]
+    begin_training: Callable[[], None]
 
     def _reset_training(self) -> None:
-        self.optimizer: optimizers.Optimizer | None = None
+        self.optimizer: Any = None  # an Optimizer, after `compile`
         self.loss: Any = None
-        self.metrics: list[list[metrics.Metric]] = []
+        self.metrics: list[list[Metric]] = []
         self.history: History | None = None
         self.stop_training = False
         self._losses: list[losses.Loss] = []
@@ -198,6 +208,8 @@ class Training:
         its ``interrupted`` is True. Raises NonFiniteError, the parameters as before the step,
         where loss or gradient is not finite.
         """
+        from nncore.fitting import Fit
+
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
         callbacks = _checked_callbacks(callbacks)
@@ -209,20 +221,29 @@ class Training:
             )
             self._needs_compile("fit")
             if isinstance(train, data.Examples):
-                self._try_metrics(train)
+                try_metrics(self, train)
             self.stop_training = False
             progress = Progress(verbose, epochs, train, batch)
+            fit = Fit(
+                self,
+                train,
+                validation,
+                batch=batch,
+                epochs=epochs,
+                shuffle=shuffle,
+                callbacks=callbacks,
+                progress=progress,
+                history=history,
+            )
             try:
                 for callback in callbacks:
                     callback.on_train_begin(self)
                 if isinstance(self.optimizer, optimizers.LBFGS):
                     from nncore.lbfgs import minimize
 
-                    minimize(self, train, validation, batch, epochs, callbacks, progress, history)
+                    minimize(fit)
                 else:
-                    self._epochs(
-                        train, validation, batch, epochs, shuffle, callbacks, progress, history
-                    )
+                    fit.run()
             except KeyboardInterrupt:
                 history.interrupted = True
             finally:
@@ -268,96 +289,6 @@ class Training:
             train = train.subset(slice(0, kept))
         return train, validation
 
-    def _epochs(self, train, validation, batch, epochs, shuffle, callbacks, progress, history):
-        every_batch = [c for c in callbacks if _overrides(c, "on_batch_end")]
-        for epoch in range(epochs):
-            for callback in callbacks:
-                callback.on_epoch_begin(self, epoch)
-            for metric in self._all_metrics():
-                metric.reset()
-            progress.begin(epoch)
-            started = time.perf_counter()
-            if isinstance(train, data.Examples):
-                order = self._shuffling.permutation(train.rows) if shuffle else None
-                total, rows = self._pass(train, batch, order, progress, every_batch)
-            else:
-                total, rows = self._pass_batches(train, progress, every_batch, epoch)
-            logs = {"loss": total / rows, **self._results()}
-            if validation is not None:
-                scores = self._evaluate(validation, max(batch, 256))
-                logs.update({f"val_{name}": value for name, value in scores.items()})
-            history.add(epoch, logs, time.perf_counter() - started)
-            progress.end(logs)
-            for callback in callbacks:
-                callback.on_epoch_end(self, epoch, logs)
-            if self.stop_training:
-                break
-
-    def _pass(self, examples, batch, order, progress, every_batch, number=0):
-        """Once over the examples; returns the sum over rows of the loss, and the rows."""
-        plan = self._loss_plan("loss", examples, min(batch, examples.rows))
-        width = min(batch, examples.rows)
-        wanted = any(self._all_metrics())
-        stretch = examples.stretch(width)
-        total, done = 0.0, 0
-        try:
-            for start in range(0, examples.rows, stretch):
-                stop = min(examples.rows, start + stretch)
-                examples.load(plan, start, stop, order)
-                first = 0
-                while first < stop - start:
-                    most = 1 if every_batch else RATES
-                    if wanted:
-                        most = min(most, max(1, data.STRETCH_BYTES // (4 * width * 64)))
-                    end = min(stop - start, first + most * width)
-                    steps = -(-(end - first) // width)
-                    rates = self.optimizer.rates(self._update.step, steps)
-                    outputs = self._room_for_outputs(end - first) if wanted else None
-                    reached, loss, steps, status = plan.train(
-                        first, end, width, rates, self._passes, AIR, outputs
-                    )
-                    self._passes += steps
-                    total += loss
-                    if wanted:
-                        rows = slice(start + first, start + reached)
-                        self._measure(examples, order, rows, outputs)
-                    if status:
-                        raise explain(plan, status, self._update.step + 1)
-                    number += steps
-                    done += reached - first
-                    first = reached
-                    logs = {"loss": total / done}
-                    progress.show(done, logs)
-                    for callback in every_batch:
-                        callback.on_batch_end(self, number - 1, logs)
-                    if self.stop_training and every_batch:
-                        return total, done
-        finally:
-            for gather in plan.gathers:
-                gather.release()
-        return total, done
-
-    def _pass_batches(self, batches: Iterable[Any], progress, every_batch, epoch: int):
-        total, rows, number = 0.0, 0, 0
-        for batch in batches:
-            x, y, weight = data.unpack_batch(batch, "fit")
-            self._needs_shapes(x)
-            self._needs_compile("fit")
-            examples = self._examples(x, y, weight, None)
-            quiet = progress.quiet()
-            loss, count = self._pass(examples, examples.rows, None, quiet, every_batch, number)
-            number += 1
-            total, rows = total + loss, rows + count
-            progress.show(rows, {"loss": total / rows})
-            if self.stop_training and every_batch:
-                break
-        if not rows:
-            again = ": a generator gives its batches once; pass an object that can be iterated anew"
-            raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
-        return total, rows
-
-    # ---- evaluate ----------------------------------------------------------------------------
-
     def evaluate(
         self, x: Any, y: Any = None, batch_size: int = 256, sample_weight: Any = None
     ) -> dict[str, float]:
@@ -370,72 +301,7 @@ class Training:
         if not data.is_batches(x, y):
             self._needs_shapes(x)
             x = self._examples(x, y, sample_weight, None)
-        for metric in self._all_metrics():
-            metric.reset()
-        return self._evaluate(x, batch)
-
-    def _evaluate(self, source: Any, batch: int) -> dict[str, float]:
-        for metric in self._all_metrics():
-            metric.reset()
-        if isinstance(source, data.Examples):
-            parts: Iterable[data.Examples] = (source,)
-        else:
-            triples = (data.unpack_batch(b, "evaluate") for b in source)
-            parts = (self._examples(x, y, weight, None) for x, y, weight in triples)
-        total, rows = 0.0, 0
-        for examples in parts:
-            width = min(batch, examples.rows)
-            plan = Plan(
-                self._ready("evaluate"),
-                self._parameters,
-                "evaluation",
-                width,
-                losses=self._losses,
-                targets=examples.target_shapes,
-                weights=examples.weight_shape,
-            )
-            for first in range(0, examples.rows, width):
-                end = min(examples.rows, first + width)
-                examples.load(plan, first, end)
-                status = plan.execute(FORWARD, 0, end - first)
-                if status:
-                    raise explain(plan, status)
-                total += plan.loss * (end - first)
-                outputs = [plan.array(y, end - first) for y in plan.predictions]
-                self._measure(examples, None, slice(first, end), outputs)
-            rows += examples.rows
-        if not rows:
-            raise ValueError("evaluate: received no rows")
-        return {"loss": total / rows, **self._results()}
-
-    # ---- metrics -----------------------------------------------------------------------------
-
-    def _all_metrics(self) -> list[metrics.Metric]:
-        return [metric for group in self.metrics for metric in group]
-
-    def _room_for_outputs(self, rows: int) -> list[np.ndarray]:
-        return [np.empty((rows, *shape), self._parameters.dtype) for shape in self._output_shapes]
-
-    def _measure(self, examples, order, rows: slice, outputs: list[np.ndarray]) -> None:
-        chosen: Any = rows if order is None else order[rows]
-        weight = None if examples.weight is None else examples.weight[chosen]
-        count = rows.stop - rows.start
-        for group, target, output in zip(self.metrics, examples.targets, outputs, strict=True):
-            for metric in group:
-                metric.update(target[chosen], output[:count], weight)
-
-    def _try_metrics(self, examples: data.Examples) -> None:
-        """One row through each metric: what does not fit is told before anything is trained."""
-        if any(self._all_metrics()):
-            zeros = [np.zeros((1, *shape), self.dtype) for shape in self._output_shapes]
-            self._measure(examples, None, slice(0, 1), zeros)
-
-    def _results(self) -> dict[str, float]:
-        results = {}
-        for i, group in enumerate(self.metrics):
-            prefix = f"output_{i}_" if len(self.metrics) > 1 else ""
-            results.update({prefix + metric.name: metric.result() for metric in group})
-        return results
+        return evaluate(self, x, batch)
 
     # ---- the state of training ---------------------------------------------------------------
 
@@ -468,14 +334,3 @@ def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
                 f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
             )
     return found
-
-
-def _overrides(callback: Any, hook: str) -> bool:
-    from nncore.callbacks import Callback
-
-    if hook in vars(callback):
-        return True
-    return getattr(type(callback), hook, None) is not getattr(Callback, hook, None)
-
-
-__all__ = ["NonFiniteError", "Training"]

@@ -48,10 +48,11 @@ void *mmap(void *at, size_t n, int protection, int flags, int file, off_t offset
 
 COUNTED_TRAINING = """
     import ctypes, sys, numpy as np, nncore as nn
-    from nncore import training
+    from nncore import fitting
     from nncore._kernels import threads
-    training.AIR = 1e6  # seconds between two looks at Python: however busy the machine, one stretch
+    fitting.AIR = 1e6  # seconds between two looks at Python: however busy the machine, one stretch
     members, dtype, optimizer = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    in_python = sys.argv[5:] == ["in Python"]
     threads.configure(members, members, True)
     count = ctypes.CDLL(None).allocations
     count.restype = ctypes.c_long
@@ -59,13 +60,20 @@ COUNTED_TRAINING = """
     kept = [bytearray(5000) for _ in range(50)]
     assert count() - before >= 50, "the counter does not count"
 
+    class InPython(nn.Layer):
+        def forward(self, x):
+            return x + 0
+        def backward(self, dy, y, x):
+            return dy + 0
+
     def model():
-        x = nn.Input((12,))
+        inputs = nn.Input((12,))
+        x = InPython()(inputs) if in_python else inputs
         h = nn.Dense(19, "gelu")(nn.Dropout(0.3)(x))
         h = nn.Add()([h, nn.Dense(19, "tanh")(h)])
         words = nn.Flatten()(nn.Reshape((19, 1))(h))
         y = nn.Dense(3, "softmax")(nn.Concatenate()([words, h]))
-        model = nn.Model(x, y, seed=0, dtype=dtype)
+        model = nn.Model(inputs, y, seed=0, dtype=dtype)
         schedule = nn.schedules.CosineDecay(0.01, 10**6)
         model.compile(getattr(nn, optimizer)(schedule, clipnorm=1.0), "cross_entropy")
         return model
@@ -107,9 +115,20 @@ def counter(tmp_path_factory):
     [("float32", "Adam", "yes"), ("float64", "SGD", ""), ("float32", "RMSprop", "")],
 )
 def test_training_steps_allocate_nothing(counter, members, dtype, optimizer, same_dtype):
-    code = textwrap.dedent(COUNTED_TRAINING)
+    few, many = counted(counter, members, dtype, optimizer, same_dtype)
+    assert few > 0
+    assert abs(many - few) < 20, f"{few} allocations in 40 steps, {many} in 400"
+
+
+def test_the_counter_sees_a_step_that_allocates(counter):
+    few, many = counted(counter, 1, "float32", "SGD", "", "in Python")
+    assert many - few >= 360
+
+
+def counted(counter, *arguments):
+    """Calls of the allocator in 40 and in 400 training steps, in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-c", code, str(members), dtype, optimizer, same_dtype],
+        [sys.executable, "-c", textwrap.dedent(COUNTED_TRAINING), *map(str, arguments)],
         env={**os.environ, "LD_PRELOAD": str(counter), "PYTHONMALLOC": "malloc"},
         capture_output=True,
         text=True,
@@ -117,8 +136,7 @@ def test_training_steps_allocate_nothing(counter, members, dtype, optimizer, sam
     )
     assert run.returncode == 0, run.stderr
     few, many = map(int, run.stdout.split())
-    assert few > 0
-    assert abs(many - few) < 20, f"{few} allocations in 40 steps, {many} in 400"
+    return few, many
 
 
 def traced_peak(call):

@@ -27,7 +27,7 @@
 #define BLOCK_ROWS 1024
 /* Rows of C from which it pays to copy B that could be read in place (it is read once per tile):
  * rows a multiple of 4 KB apart share one set of the cache, odd ones straddle its lines. */
-#define PACK_B_ROWS(bytes) ((bytes) % 4096 == 0 ? 18 : (bytes) % 64 ? 48 : 96)
+#define PACK_B_ROWS(bytes) ((bytes) % 4096 == 0 ? 18 : (bytes) % 64 ? 48 : 192)
 
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)

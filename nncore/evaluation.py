@@ -1,0 +1,91 @@
+"""Evaluation: the loss and the metrics on data, without training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore import data
+from nncore.failures import explain
+from nncore.plan import FORWARD, Plan
+
+if TYPE_CHECKING:
+    from nncore.metrics import Metric
+    from nncore.training import Training
+
+
+class Measures:
+    """The metrics of one pass over data: copies, so that passes do not disturb one another.
+
+    ``groups``: the metrics of each output.
+    """
+
+    def __init__(self, groups: list[list[Metric]]) -> None:
+        self.groups = copy.deepcopy(groups)
+        for group in self.groups:
+            for metric in group:
+                metric.reset()
+
+    def __bool__(self) -> bool:
+        return any(self.groups)
+
+    def update(self, examples: data.Examples, chosen: Any, outputs: list[np.ndarray]) -> None:
+        """Adds the examples ``chosen`` (a slice or row numbers) and the outputs for them."""
+        weight = None if examples.weight is None else examples.weight[chosen]
+        for group, target, output in zip(self.groups, examples.targets, outputs, strict=True):
+            for metric in group:
+                metric.update(target[chosen], output, weight)
+
+    def results(self) -> dict[str, float]:
+        """name -> value; several outputs are told apart by a prefix."""
+        results = {}
+        for i, group in enumerate(self.groups):
+            prefix = f"output_{i}_" if len(self.groups) > 1 else ""
+            results.update({prefix + metric.name: metric.result() for metric in group})
+        return results
+
+
+def try_metrics(model: Training, examples: data.Examples) -> None:
+    """One row through each metric: what does not fit is told before anything is trained."""
+    measures = Measures(model.metrics)
+    if measures:
+        zeros = [np.zeros((1, *shape), model.dtype) for shape in model._output_shapes]
+        measures.update(examples, slice(0, 1), zeros)
+
+
+def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
+    """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
+    if isinstance(source, data.Examples):
+        parts: Iterable[data.Examples] = (source,)
+    else:
+        triples = (data.unpack_batch(b, "evaluate") for b in source)
+        parts = (model._examples(x, y, weight, None) for x, y, weight in triples)
+    measures = Measures(model.metrics)
+    total, rows = 0.0, 0
+    for examples in parts:
+        width = min(batch, examples.rows)
+        plan = Plan(
+            model._ready("evaluate"),
+            model._parameters,
+            "evaluation",
+            width,
+            losses=model._losses,
+            targets=examples.target_shapes,
+            weights=examples.weight_shape,
+        )
+        for first in range(0, examples.rows, width):
+            end = min(examples.rows, first + width)
+            examples.load(plan, first, end)
+            status = plan.execute(FORWARD, 0, end - first)
+            if status:
+                raise explain(plan, status)
+            total += plan.loss * (end - first)
+            outputs = [plan.array(y, end - first) for y in plan.predictions]
+            measures.update(examples, slice(first, end), outputs)
+        rows += examples.rows
+    if not rows:
+        raise ValueError("evaluate: received no rows")
+    return {"loss": total / rows, **measures.results()}

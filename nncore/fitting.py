@@ -1,0 +1,167 @@
+"""Fit: one call of `model.fit`, from the first epoch to the last.
+
+The loop over batches itself is compiled (`Loop.train`); Python comes up for air between stretches
+of batches, for progress, callbacks and Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore import data
+from nncore.callbacks import Callback
+from nncore.evaluation import Measures, evaluate
+from nncore.failures import explain
+from nncore.history import History, Progress
+
+if TYPE_CHECKING:
+    from nncore.training import Training
+
+AIR = 0.05  # seconds between two looks at Python's signals
+RATES = 4096  # learning rates are computed for so many steps at once
+
+
+class Fit:
+    """What the epochs of one `fit` share. train, validation: Examples or an iterable of batches."""
+
+    def __init__(
+        self,
+        model: Training,
+        train: Any,
+        validation: Any,
+        *,
+        batch: int,
+        epochs: int,
+        shuffle: bool,
+        callbacks: tuple[Callback, ...],
+        progress: Progress,
+        history: History,
+    ) -> None:
+        self.model, self.train, self.validation = model, train, validation
+        self.batch, self.epochs, self.shuffle = batch, epochs, shuffle
+        self.callbacks, self.progress, self.history = callbacks, progress, history
+        self.every_batch = [c for c in callbacks if _overrides(c, "on_batch_end")]
+        self.number = 0  # batches in this epoch so far
+
+    def run(self) -> None:
+        for epoch in range(self.epochs):
+            self.begin_epoch(epoch)
+            measures = Measures(self.model.metrics)
+            if isinstance(self.train, data.Examples):
+                rows = self.train.rows
+                order = self.model._shuffling.permutation(rows) if self.shuffle else None
+                total, rows = self._pass(self.train, self.batch, order, measures)
+            else:
+                total, rows = self._pass_batches(epoch, measures)
+            self.end_epoch(epoch, {"loss": total / rows, **measures.results()})
+            if self.model.stop_training:
+                break
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.number = 0
+        for callback in self.callbacks:
+            callback.on_epoch_begin(self.model, epoch)
+        self.progress.begin(epoch)
+        self.started = time.perf_counter()
+
+    def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Validates, records and reports."""
+        if self.validation is not None:
+            scores = evaluate(self.model, self.validation, max(self.batch, 256))
+            logs.update({f"val_{name}": value for name, value in scores.items()})
+        self.history.add(epoch, logs, time.perf_counter() - self.started)
+        self.progress.end(logs)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self.model, epoch, logs)
+
+    def _pass(
+        self, examples: data.Examples, batch: int, order: np.ndarray | None, measures: Measures
+    ) -> tuple[float, int]:
+        """Once over the examples; returns the sum over rows of the loss, and the rows."""
+        width = min(batch, examples.rows)
+        plan = self.model._loss_plan("loss", examples, width)
+        stretch = examples.stretch(width)
+        total, done = 0.0, 0
+        try:
+            for start in range(0, examples.rows, stretch):
+                stop = min(examples.rows, start + stretch)
+                examples.load(plan, start, stop, order)
+                first = 0
+                while first < stop - start:
+                    end = min(stop - start, first + self._most_batches(width, measures) * width)
+                    reached, loss, outputs = self._steps(plan, first, end, width, measures)
+                    if measures:
+                        rows: Any = slice(start + first, start + reached)
+                        chosen = rows if order is None else order[rows]
+                        measures.update(examples, chosen, [y[: reached - first] for y in outputs])
+                    total, done, first = total + loss, done + reached - first, reached
+                    if self._report(done, total, examples is self.train):
+                        return total, done
+        finally:
+            for gather in plan.gathers:
+                gather.release()
+        return total, done
+
+    def _most_batches(self, width: int, measures: Measures) -> int:
+        """How many batches to run before Python looks again."""
+        if self.every_batch:
+            return 1
+        if not measures:
+            return RATES
+        row = 8 * sum(int(np.prod(shape)) for shape in self.model._output_shapes)
+        return max(1, min(RATES, data.STRETCH_BYTES // (row * width)))
+
+    def _steps(
+        self, plan: Any, first: int, end: int, width: int, measures: Measures
+    ) -> tuple[int, float, list[np.ndarray]]:
+        """Training steps on the plan's rows first..end, as many as fit into AIR seconds."""
+        model = self.model
+        rates = model.optimizer.rates(model._update.step, -(-(end - first) // width))
+        outputs = [
+            np.empty((end - first, *shape), model.dtype)
+            for shape in (model._output_shapes if measures else ())
+        ]
+        reached, loss, steps, status = plan.train(
+            first, end, width, rates, model._passes, AIR, outputs
+        )
+        model._passes += steps
+        self.number += steps
+        if status:
+            raise explain(plan, status, model._update.step + 1)
+        return reached, loss, outputs
+
+    def _report(self, rows: int, total: float, whole: bool) -> bool:
+        """Progress and callbacks after some batches; returns whether to stop at once."""
+        logs = {"loss": total / rows}
+        if whole:
+            self.progress.show(rows, logs)
+        for callback in self.every_batch:
+            callback.on_batch_end(self.model, self.number - 1, logs)
+        return bool(self.every_batch) and self.model.stop_training
+
+    def _pass_batches(self, epoch: int, measures: Measures) -> tuple[float, int]:
+        """Once over an iterable of batches."""
+        model, total, rows = self.model, 0.0, 0
+        for batch in self.train:
+            x, y, weight = data.unpack_batch(batch, "fit")
+            model._needs_shapes(x)
+            model._needs_compile("fit")
+            examples = model._examples(x, y, weight, None)
+            loss, count = self._pass(examples, examples.rows, None, measures)
+            total, rows = total + loss, rows + count
+            self.progress.show(rows, {"loss": total / rows})
+            if self.model.stop_training and self.every_batch:
+                break
+        if not rows:
+            again = ": a generator gives its batches once; pass an object that can be iterated anew"
+            raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
+        return total, rows
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    if hook in vars(callback):
+        return True
+    return getattr(type(callback), hook, None) is not getattr(Callback, hook, None)
