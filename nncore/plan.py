@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nncore._kernels import blas, simd, threads
+from nncore._kernels import blas, threads
 from nncore._kernels.activation import Activation
 from nncore._kernels.gather import Gather
 from nncore._kernels.merging import Copy
@@ -71,8 +71,6 @@ class Plan(Loop):
         self._path: list[str] = []
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
-        if not simd.wide():
-            blas.load()
 
         values = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
@@ -129,7 +127,8 @@ class Plan(Loop):
     def add(self, op: Op) -> None:
         """Puts an op on the plan; it runs after those before it."""
         op.layer = ".".join(self._path)
-        op.uses_blas = not simd.wide()
+        if op.uses_blas:
+            blas.load()
         self.ops.append(op)
 
     def activation(self, name: str, x: Tensor) -> Tensor:

@@ -124,6 +124,7 @@ def test_multiprocessing_with_fork():
 
 TRAIN_UNTIL_INTERRUPTED = """
     import os, signal, sys, threading, time, numpy as np, nncore as nn
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
     if sys.argv[2] == "a second thread":
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     rng = np.random.default_rng(0)

@@ -7,18 +7,26 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 """
 from nncore._kernels cimport blas
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
-from nncore._kernels.simd cimport f32, f64, gemm, gemm_dot, isize, real, sum_rows
+from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, isize, real, sum_rows,
+                                   vector_bytes)
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
-    FEW_ROWS = 48       # up to here the dot product form wins, if the dots are long enough
-    SHORT_DOT = 48
+    BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
+    BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
+
+
+cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
+    """Whether dot products along the inputs are the faster form of x W^T: for few rows, which do
+    not repay the packing of W, and for few units, which do not fill a vector. Measured over 17
+    pairs (I,O) and 8 values of B; the whole layer decides, not a member's share."""
+    return B == 1 or (O < lanes and I >= 4 * O) or (B < 128 and I >= min(16 * B, 512))
 
 
 cdef void dense_forward(real *y, const real *x, const real *weight, const real *bias, isize B,
                         isize I, isize O, isize begin, isize end, bint by_rows, bint use_blas,
-                        void *scratch) noexcept nogil:
+                        isize lanes, void *scratch) noexcept nogil:
     """y = x W^T + b for the rows or units begin..end."""
     cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
     cdef isize unit = 0 if by_rows else begin, units = O if by_rows else end - begin
@@ -34,7 +42,7 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
                 for o in range(units):
                     y[r * O + o] = bias[o]
         blas.blas_gemm(y, O, x, I, False, weight, I, True, rows, units, I, bias != NULL)
-    elif B <= FEW_ROWS and I >= SHORT_DOT or B == 1:
+    elif by_dots(B, I, O, lanes):
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:
         gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, scratch)
@@ -70,10 +78,19 @@ cdef void dense_backward_weight(real *dweight, const real *dy, const real *x, is
         gemm(dweight, I, dy, 1, O, x, I, 1, units, columns, B, add, <real *> NULL, scratch)
 
 
+cdef bint prefers_blas(isize B, isize I, isize O, bint is_double):
+    """Whether BLAS is faster than the kernels here: in wide layers, but in float32 on AVX-512;
+    without 256-bit vectors BLAS may have an instruction set that simd/ has no kernels for."""
+    cdef int bytes = vector_bytes()
+    if bytes == 16:
+        return I * O >= 4096
+    return B >= BLAS_ROWS and min(I, O) >= BLAS_WIDTH and (is_double or bytes == 32)
+
+
 cdef class Dense(Op):
     """y = x W^T + b over the last axis of x; axes between the batch and it count as rows."""
     cdef Tensor x, y, weight, bias
-    cdef isize I, O, positions
+    cdef isize I, O, positions, lanes
     cdef bint units_by_rows, inputs_by_rows
 
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1):
@@ -86,7 +103,9 @@ cdef class Dense(Op):
         self.forward_by_rows = self.units_by_rows
         self.backward_by_rows = False
         self.work = 2.0 * self.I * self.O * self.positions
+        self.lanes = vector_bytes() // y.itemsize
         cdef isize B = rows * self.positions, elements
+        self.uses_blas = prefers_blas(B, self.I, self.O, self.is_double)
         if self.is_double:
             elements = max(f64.gemm_scratch(B, self.O, self.I),
                            f64.gemm_scratch(B, self.I, self.O),
@@ -107,11 +126,13 @@ cdef class Dense(Op):
         if self.is_double:
             dense_forward(<double *> self.y.data, <const double *> self.x.data,
                           <const double *> self.weight.data, <const double *> bias, B, self.I,
-                          self.O, begin, end, self.units_by_rows, self.uses_blas, run.scratch)
+                          self.O, begin, end, self.units_by_rows, self.uses_blas, self.lanes,
+                          run.scratch)
         else:
             dense_forward(<float *> self.y.data, <const float *> self.x.data,
                           <const float *> self.weight.data, <const float *> bias, B, self.I,
-                          self.O, begin, end, self.units_by_rows, self.uses_blas, run.scratch)
+                          self.O, begin, end, self.units_by_rows, self.uses_blas, self.lanes,
+                          run.scratch)
 
     cdef void backward(self, Run *run) noexcept nogil:
         if self.is_double:

@@ -263,26 +263,28 @@ cdef class Regression(Loss):
             regression_backward[float](self, run, NULL)
 
 
-cdef double total_distance(const real *x, const real *t, isize n, int distance,
+cdef inline double distance(double d, int kind, double delta) noexcept nogil:
+    if kind == SQUARED:
+        return d * d
+    d = fabs(d)
+    if kind == ABSOLUTE:
+        return d
+    return 0.5 * d * d if d <= delta else delta * (d - 0.5 * delta)
+
+
+cdef double total_distance(const real *x, const real *t, isize n, int kind,
                            double delta) noexcept nogil:
-    """The sum of the distances of n numbers; four partial sums, which need not wait for another.
-    """
-    cdef double part[4]
-    cdef double d
-    cdef isize i
-    part[0] = part[1] = part[2] = part[3] = 0
-    if distance == SQUARED:
-        for i in range(n):
-            d = x[i] - t[i]
-            part[i & 3] += d * d
-    elif distance == ABSOLUTE:
-        for i in range(n):
-            part[i & 3] += fabs(x[i] - t[i])
-    else:
-        for i in range(n):
-            d = fabs(x[i] - t[i])
-            part[i & 3] += 0.5 * d * d if d <= delta else delta * (d - 0.5 * delta)
-    return (part[0] + part[1]) + (part[2] + part[3])
+    """The sum of the distances of n numbers: four sums, that none waits for another's."""
+    cdef double a = 0, b = 0, c = 0, d = 0
+    cdef isize i, fours = n - n % 4
+    for i in range(0, fours, 4):
+        a += distance(x[i] - t[i], kind, delta)
+        b += distance(x[i + 1] - t[i + 1], kind, delta)
+        c += distance(x[i + 2] - t[i + 2], kind, delta)
+        d += distance(x[i + 3] - t[i + 3], kind, delta)
+    for i in range(fours, n):
+        a += distance(x[i] - t[i], kind, delta)
+    return (a + b) + (c + d)
 
 
 cdef inline real slope(real d, int distance, real delta) noexcept nogil:

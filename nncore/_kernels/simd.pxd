@@ -88,6 +88,7 @@ cdef extern from "simd/simd.h" nogil:
 
 cdef const f32_table *f32
 cdef const f64_table *f64
+cdef int vector_bytes() noexcept nogil  # of the instruction set in use: 16, 32 or 64
 
 
 # Two products, three uses: forward y = x W^T, backward dx = dy W and dW = dy^T x.

@@ -29,6 +29,5 @@ def current():
 select(os.environ.get("NNCORE_ISA") or None)
 
 
-def wide():
-    """Whether the kernels here have vectors of 256 bits at least; else BLAS is the faster."""
-    return f32.isa != b"baseline"
+cdef int vector_bytes() noexcept nogil:
+    return 64 if f32.isa[3] == c"5" else 32 if f32.isa[0] == c"a" else 16
