@@ -96,10 +96,6 @@ class Parameters:
         """Where the value and the gradient of a parameter lie."""
         return address(self.views[name]), address(self.gradient_views[name])
 
-    def copy_gradients(self) -> dict[str, np.ndarray]:
-        """The gradients by name, in arrays that are theirs."""
-        return self.split(self.gradients.copy())
-
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Views with the parameters' shapes into a vector laid out like ``values``."""
         return {

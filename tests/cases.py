@@ -100,7 +100,7 @@ class LayerCase:
 
 
 def several(shape: Any) -> list[tuple[int, ...]]:
-    """The shapes of all inputs."""
+    """The shapes of all inputs of a LayerCase."""
     return shape if isinstance(shape, list) else [shape]
 
 

@@ -4,11 +4,26 @@ For plain arrays and plans that exist already they go straight to the compiled l
 else (other types, shapes, several inputs, errors, first calls) goes to `nncore.model`.
 """
 from libc.math cimport INFINITY
-from nncore._kernels.gather cimport Gather
+import numpy
+
+from libc.string cimport memcpy
+from nncore._kernels.gather cimport Gather, array_bytes, array_data
 from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
 
 cdef enum:
     NOT_SIMPLE = -1
+
+cdef object empty = numpy.empty
+
+
+cdef dict copies(object views):
+    """The same names, each with an array of its own."""
+    cdef dict found = {}
+    for name, view in views.items():
+        array = empty(view.shape, view.dtype)
+        memcpy(array_data(array), array_data(view), array_bytes(view))
+        found[name] = array
+    return found
 
 
 cdef class Entry:
@@ -102,4 +117,4 @@ cdef class Entry:
             loss = self.trainer.loss
         else:
             loss = self._gradients(x, y, sample_weight)
-        return loss, self._parameters.copy_gradients()
+        return loss, copies(self._parameters.gradient_views)

@@ -23,3 +23,4 @@ cdef class Gather(Op):
 
 
 cdef char *array_data(object array)  # where an ndarray's memory is
+cdef Py_ssize_t array_bytes(object array)  # how much there is of it, if contiguous

@@ -91,6 +91,17 @@ cdef char *array_data(object array):
     return <char *> <size_t> array.__array_interface__["data"][0]
 
 
+cdef Py_ssize_t array_bytes(object array):
+    cdef ArrayFields *fields = <ArrayFields *> <void *> array
+    cdef Py_ssize_t size = 1
+    cdef int i, kind = kind_of_dtype(fields.dtype) if layout_known else -1
+    if kind < 0:
+        return array.nbytes
+    for i in range(fields.axes):
+        size *= fields.shape[i]
+    return size * ITEMSIZE[kind]
+
+
 cdef int kind_of_dtype(void *dtype) noexcept:
     """The kind, -1 for those that NumPy must convert first."""
     cdef int i
