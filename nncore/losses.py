@@ -124,11 +124,11 @@ class CrossEntropy(Loss):
             raise ValueError("labels that are no integers")
 
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        prediction = plan.tensor(x.shape)
+        prediction, sums = plan.tensor(x.shape), plan.tensor((), itemsize=8)
         log_sum = plan.tensor(x.shape[:-1])
         plan.add(
             kernels.CrossEntropy(
-                x, target, weight, prediction, smoothing=self.label_smoothing, log_sum=log_sum
+                x, target, weight, sums, prediction, smoothing=self.label_smoothing, log_sum=log_sum
             )
         )
         return prediction
@@ -157,9 +157,16 @@ class BinaryCrossEntropy(Loss):
 
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         prediction, softplus = plan.tensor(x.shape), plan.tensor(x.shape)
+        sums = plan.tensor((), itemsize=8)
         plan.add(
             kernels.BinaryCrossEntropy(
-                x, target, weight, prediction, smoothing=self.label_smoothing, softplus=softplus
+                x,
+                target,
+                weight,
+                sums,
+                prediction,
+                smoothing=self.label_smoothing,
+                softplus=softplus,
             )
         )
         return prediction
@@ -171,8 +178,11 @@ class _Regression(Loss):
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         distance = {"MeanSquaredError": "mse", "MeanAbsoluteError": "mae", "Huber": "huber"}
         options = dataclasses.asdict(self)
+        sums = plan.tensor((), itemsize=8)
         plan.add(
-            kernels.Regression(x, target, weight, distance=distance[type(self).__name__], **options)
+            kernels.Regression(
+                x, target, weight, sums, distance=distance[type(self).__name__], **options
+            )
         )
         return x
 

@@ -212,14 +212,16 @@ class Plan(Loop):
 
     def _logits(self, x: Tensor, folds: tuple[str, ...]) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""
-        op = x.producer
-        if not isinstance(op, Activation) or op.name not in folds:
+        y = root(x)
+        op = y.producer
+        if not isinstance(op, Activation) or op.name not in folds or x.shape[-1:] != y.shape[-1:]:
             return x
-        readers = [other for other in self.ops if x in other.inputs]
-        shared = readers or any(t.base is x for t in self._tensors) or self.outputs.count(x) > 1
-        if not shared:
+        logits = op.inputs[0]
+        views = [t for t in self._tensors if root(t) is y]
+        read = any(t in other.inputs for t in views for other in self.ops)
+        if not read and sum(root(output) is y for output in self.outputs) == 1:
             self.ops.remove(op)
-        return op.inputs[0]
+        return logits if logits.shape == x.shape else self.view(logits, x.shape)
 
     def _own_outputs(self) -> None:
         """An output that is an input, or another output, gets memory of its own."""

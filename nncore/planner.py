@@ -148,7 +148,8 @@ class Planner:
             for t in (*op.inputs, *op.outputs):
                 if root(t) in self.written:
                     need(self._grad, grads, self._grad_storage, t, backward[op])
-        for t in self.outputs:
+        results = [t for op in self.ops if not op.outputs for t in op.saved]  # of losses
+        for t in [*self.outputs, *results]:
             need(self._value, values, self._value_storage, t, end)
             if t in self.written and self.plan.purpose == "training":
                 need(self._grad, grads, self._grad_storage, t, turn)

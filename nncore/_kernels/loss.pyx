@@ -18,18 +18,25 @@ cdef inline double weight_at(const real *weight, isize weights, isize position,
     return weight[position if weights > 1 else position // P]
 
 
+cdef enum:
+    BLOCK = 16  # rows whose losses are added up together, so that no rounding depends on the team
+
+
 cdef class Loss(Op):
-    """What all losses share: x, the network's output; target; weight; and the rows' scale."""
-    cdef Tensor x, target, weight, prediction
+    """What all losses share: x, the network's output; target; weight; sums, one double a row."""
+    cdef Tensor x, target, weight, sums, prediction
     cdef readonly isize positions, n
 
-    def __init__(self, Tensor x, Tensor target, Tensor weight, Tensor prediction=None, **options):
-        saved = [t for t in (target, weight, prediction) if t is not None]
+    def __init__(self, Tensor x, Tensor target, Tensor weight, Tensor sums, Tensor prediction=None,
+                 **options):
+        saved = [t for t in (target, weight, sums, prediction) if t is not None]
         self.connect((x,), (), saved)
-        self.x, self.target, self.weight, self.prediction = x, target, weight, prediction
+        self.x, self.target, self.weight = x, target, weight
+        self.sums, self.prediction = sums, prediction
         self.n = x.shape[len(x.shape) - 1] if x.shape else 1
         self.positions = x.size // max(1, self.n)
         self.work = 10.0 * x.size
+        self.forward_by_rows = False  # by blocks of rows
         self.backward_reads_x = prediction is None
         self.set_options(**options)
 
@@ -38,6 +45,32 @@ cdef class Loss(Op):
 
     cdef char *weights(self) noexcept nogil:
         return self.weight.data if self.weight is not None else NULL
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        cdef double *sums = <double *> self.sums.data
+        cdef isize begin, end, stop
+        share(run.rows, BLOCK, run, &begin, &end)
+        while begin < end:
+            stop = min(begin + BLOCK, end)
+            sums[begin // BLOCK] = self.sum_of_rows(run, begin, stop)
+            begin = stop
+
+    cdef double loss(self, Py_ssize_t rows) noexcept nogil:
+        """The mean of what `forward` added up."""
+        cdef double *sums = <double *> self.sums.data
+        cdef double total = 0
+        cdef isize i
+        for i in range((rows + BLOCK - 1) // BLOCK):
+            total += sums[i]
+        return total / (rows * self.numbers())
+
+    cdef double sum_of_rows(self, Run *run, isize begin, isize end) noexcept nogil:
+        """The weighted loss of some rows, not yet divided by anything."""
+        return 0
+
+    cdef isize numbers(self) noexcept nogil:
+        """Over how many losses of a row the mean goes: its numbers, or its positions."""
+        return self.x.size
 
 
 cdef isize label_at(Loss op, const real *target, isize at) noexcept nogil:
@@ -60,11 +93,13 @@ cdef class CrossEntropy(Loss):
         self.labels = self.target.size != self.x.size or self.n == 1
         self.saved = self.saved + (log_sum,)
 
-    cdef void forward(self, Run *run) noexcept nogil:
+    cdef isize numbers(self) noexcept nogil:
+        return self.positions
+
+    cdef double sum_of_rows(self, Run *run, isize begin, isize end) noexcept nogil:
         if self.is_double:
-            cross_entropy_forward[double](self, run, NULL)
-        else:
-            cross_entropy_forward[float](self, run, NULL)
+            return cross_entropy_forward[double](self, run, begin, end, NULL)
+        return cross_entropy_forward[float](self, run, begin, end, NULL)
 
     cdef void backward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -73,9 +108,10 @@ cdef class CrossEntropy(Loss):
             cross_entropy_backward[float](self, run, NULL)
 
 
-cdef void cross_entropy_forward(CrossEntropy op, Run *run, real *_) noexcept nogil:
+cdef double cross_entropy_forward(CrossEntropy op, Run *run, isize begin, isize end,
+                               real *_) noexcept nogil:
     """loss = sum_c t_c (log_sum - x_c), log_sum = log sum_c exp(x_c), t summing to one."""
-    cdef isize begin, end, r, c, C = op.n, P = op.positions, label
+    cdef isize r, c, C = op.n, P = op.positions, label
     cdef const real *x = <const real *> op.x.data
     cdef const real *target = <const real *> op.target.data
     cdef const real *weight = <const real *> op.weights()
@@ -83,7 +119,6 @@ cdef void cross_entropy_forward(CrossEntropy op, Run *run, real *_) noexcept nog
     cdef real *log_sum = <real *> op.log_sum.data
     cdef real *p = <real *> op.prediction.data
     cdef double s = op.smoothing, loss = 0, part, t
-    share(run.rows, 1, run, &begin, &end)
     begin *= P
     end *= P
     if real is float:
@@ -109,7 +144,7 @@ cdef void cross_entropy_forward(CrossEntropy op, Run *run, real *_) noexcept nog
             for c in range(C):
                 part += s / C * (<double> log_sum[r] - x[r * C + c])
         loss += weight_at(weight, weights, r, P) * part
-    run.loss += loss / (run.rows * P)
+    return loss
 
 
 cdef void cross_entropy_backward(CrossEntropy op, Run *run, real *_) noexcept nogil:
@@ -150,11 +185,10 @@ cdef void cross_entropy_backward(CrossEntropy op, Run *run, real *_) noexcept no
                 dx[r * C + c] -= <real> (scale * (1 - s) * target[r * C + c])
 
 
-cdef isize span(Loss op, Run *run, bint weighted, isize *count, isize *n) noexcept nogil:
-    """This member's numbers as `count` stretches of n with one weight each: its positions, or
-    all of them at once where there are no weights. Returns the first position."""
-    cdef isize begin, end
-    share(run.rows, 1, run, &begin, &end)
+cdef isize span(Loss op, bint weighted, isize begin, isize end, isize *count,
+                isize *n) noexcept nogil:
+    """The numbers of rows begin..end as `count` stretches of n with one weight each: positions,
+    or all of them at once where there are no weights. Returns the first position."""
     count[0] = (end - begin) * op.positions
     n[0] = op.n
     if not weighted:
@@ -173,11 +207,10 @@ cdef class BinaryCrossEntropy(Loss):
         self.smoothing, self.softplus = smoothing, softplus
         self.saved = self.saved + (softplus,)
 
-    cdef void forward(self, Run *run) noexcept nogil:
+    cdef double sum_of_rows(self, Run *run, isize begin, isize end) noexcept nogil:
         if self.is_double:
-            binary_forward[double](self, run, NULL)
-        else:
-            binary_forward[float](self, run, NULL)
+            return binary_forward[double](self, run, begin, end, NULL)
+        return binary_forward[float](self, run, begin, end, NULL)
 
     cdef void backward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -186,7 +219,8 @@ cdef class BinaryCrossEntropy(Loss):
             binary_backward[float](self, run, NULL)
 
 
-cdef void binary_forward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogil:
+cdef double binary_forward(BinaryCrossEntropy op, Run *run, isize begin, isize end,
+                               real *_) noexcept nogil:
     cdef isize count, n, r, i, k, P = op.positions
     cdef const real *x = <const real *> op.x.data
     cdef const real *target = <const real *> op.target.data
@@ -195,7 +229,7 @@ cdef void binary_forward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogi
     cdef real *p = <real *> op.prediction.data
     cdef real *softplus = <real *> op.softplus.data
     cdef double s = op.smoothing, loss = 0, part, t
-    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    cdef isize first = span(op, weight != NULL, begin, end, &count, &n)
     k = first * op.n
     if real is float:
         f32.sigmoid_softplus(p + k, softplus + k, x + k, count * n)
@@ -211,7 +245,7 @@ cdef void binary_forward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogi
             t = (1 - s) * t + s / 2
             part += <double> softplus[k] - t * x[k]
         loss += weight_at(weight, weights, first + r, P) * part
-    run.loss += loss / (run.rows * op.x.size)
+    return loss
 
 
 cdef void binary_backward(BinaryCrossEntropy op, Run *run, real *_) noexcept nogil:
@@ -226,7 +260,9 @@ cdef void binary_backward(BinaryCrossEntropy op, Run *run, real *_) noexcept nog
     cdef real scale, d, s = <real> op.smoothing
     if dx == NULL:
         return
-    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    cdef isize begin, end
+    share(run.rows, 1, run, &begin, &end)
+    cdef isize first = span(op, weight != NULL, begin, end, &count, &n)
     for r in range(count):
         scale = <real> (weight_at(weight, weights, first + r, P) / (run.rows * op.x.size))
         for i in range(n):
@@ -250,11 +286,10 @@ cdef class Regression(Loss):
         self.delta = delta
         self.backward_reads_x = True
 
-    cdef void forward(self, Run *run) noexcept nogil:
+    cdef double sum_of_rows(self, Run *run, isize begin, isize end) noexcept nogil:
         if self.is_double:
-            regression_forward[double](self, run, NULL)
-        else:
-            regression_forward[float](self, run, NULL)
+            return regression_forward[double](self, run, begin, end, NULL)
+        return regression_forward[float](self, run, begin, end, NULL)
 
     cdef void backward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -296,18 +331,19 @@ cdef inline real slope(real d, int distance, real delta) noexcept nogil:
     return max(-delta, min(delta, d)) if d == d else d
 
 
-cdef void regression_forward(Regression op, Run *run, real *_) noexcept nogil:
+cdef double regression_forward(Regression op, Run *run, isize begin, isize end,
+                               real *_) noexcept nogil:
     cdef isize count, n, r, P = op.positions
     cdef const real *weight = <const real *> op.weights()
     cdef isize weights = op.weight.size if weight != NULL else 0
-    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    cdef isize first = span(op, weight != NULL, begin, end, &count, &n)
     cdef const real *x = <const real *> op.x.data + first * op.n
     cdef const real *t = <const real *> op.target.data + first * op.n
     cdef double loss = 0
     for r in range(count):
         loss += (weight_at(weight, weights, first + r, P)
                  * total_distance(x + r * n, t + r * n, n, op.distance, op.delta))
-    run.loss += loss / (run.rows * op.x.size)
+    return loss
 
 
 cdef void regression_backward(Regression op, Run *run, real *_) noexcept nogil:
@@ -315,7 +351,9 @@ cdef void regression_backward(Regression op, Run *run, real *_) noexcept nogil:
     cdef isize count, n, r, i, P = op.positions
     cdef const real *weight = <const real *> op.weights()
     cdef isize weights = op.weight.size if weight != NULL else 0
-    cdef isize first = span(op, run, weight != NULL, &count, &n)
+    cdef isize begin, end
+    share(run.rows, 1, run, &begin, &end)
+    cdef isize first = span(op, weight != NULL, begin, end, &count, &n)
     cdef const real *x = <const real *> op.x.data + first * op.n
     cdef const real *t = <const real *> op.target.data + first * op.n
     cdef real *dx = <real *> op.x.grad + first * op.n

@@ -7,7 +7,6 @@ cdef struct Run:
     unsigned long long key     # of the random generator, and its counter
     unsigned long long step
     char *scratch              # this member's, as large as the greediest op asked for
-    double loss                # loss ops add this member's part here
     int bad                    # data that an op refused: the number of the op, else 0
 
 
@@ -39,6 +38,7 @@ cdef class Op:
 
     cdef void forward(self, Run *run) noexcept nogil
     cdef void backward(self, Run *run) noexcept nogil
+    cdef double loss(self, Py_ssize_t rows) noexcept nogil
 
 
 cdef inline void share(Py_ssize_t n, Py_ssize_t unit, Run *run,

@@ -71,3 +71,7 @@ cdef class Op:
 
     cdef void backward(self, Run *run) noexcept nogil:
         pass
+
+    cdef double loss(self, Py_ssize_t rows) noexcept nogil:
+        """What this op found the loss of a batch of so many rows to be, if it is a loss."""
+        return 0

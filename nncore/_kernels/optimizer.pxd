@@ -8,6 +8,8 @@ cdef class Update:
     cdef char *g
     cdef char *state[2]
     cdef isize n
+    cdef isize block             # sums of squares are formed over so many at a time
+    cdef double *sums
     cdef public double clipnorm  # 0: none
     cdef public double weight_decay
     cdef public int64_t step     # steps done

@@ -2,6 +2,7 @@
 
 The rules stand in simd/optimizer.h; here they meet their hyper-parameters.
 """
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from nncore._kernels.simd cimport f32, f64
 
 
@@ -13,12 +14,18 @@ cdef class Update:
         self.weight_decay, self.clipnorm = weight_decay, clipnorm
         self.set_options(**options)
 
+    def __dealloc__(self):
+        PyMem_Free(self.sums)
+
     def set_options(self):
         pass
 
     def bind(self, size_t p, size_t g, states, isize n, bint is_double):
         """Tells where the vectors are (addresses)."""
         self.p, self.g, self.n, self.is_double = <char *> p, <char *> g, n, is_double
+        # Blocks of some cache lines: enough of them to share out, few enough to add up.
+        self.block = max(512, n // 512 // 16 * 16)
+        self.sums = <double *> PyMem_Realloc(self.sums, (n // self.block + 1) * sizeof(double))
         for i, address in enumerate(states):
             self.state[i] = <char *> <size_t> address
 

@@ -8,10 +8,9 @@ cdef enum Phase:
     UPDATE = 4
 
 cdef struct Member:              # what a member tells the others, on a cache line of its own
-    double loss
-    double squares
-    int bad
-    char padding[108]
+    int bad                      # the first op that refused data
+    bint refused                 # the update: loss or gradient was not finite
+    char padding[120]
 
 
 cdef class Loop:
@@ -24,6 +23,8 @@ cdef class Loop:
     cdef int forwards, backwards
     cdef void **feeds            # Gather
     cdef int feed_count
+    cdef void **losses           # Op
+    cdef int loss_count
     cdef list output_aliases
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
@@ -50,5 +51,6 @@ cdef class Loop:
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
     cdef tuple shape_of(self, Py_ssize_t rows)
     cdef void run_member(self, int member, int members) noexcept nogil
+    cdef double total_loss(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

@@ -71,6 +71,7 @@ cdef class Loop:
         free(self.forward_meets)
         free(self.backward_meets)
         free(self.feeds)
+        free(self.losses)
         free(self.members)
 
     def set_ops(self, list forward, list backward, list forward_meets, list backward_meets):
@@ -93,6 +94,11 @@ cdef class Loop:
             self.backward_ops[i], self.backward_meets[i] = <void *> op, backward_meets[i]
         for i, op in enumerate(self.gathers):
             self.feeds[i] = <void *> op
+        losses = [op for op in forward if not op.outputs]
+        self.loss_count = <int> len(losses)
+        self.losses = <void **> calloc(self.loss_count + 1, sizeof(void *))
+        for i, op in enumerate(losses):
+            self.losses[i] = <void *> op
         self.work = sum([op.work for op in forward])
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
@@ -132,17 +138,18 @@ cdef class Loop:
         if members == 1:
             self.run_member(0, 1)
         else:
-            # Fewer may come than were asked for.
-            members = threads.run(member_main, <void *> self, members)
-        self.loss = 0
+            # Fewer may come than were asked for: a late member is worth waiting for as long as
+            # an eighth of the work takes, at about 50 operations a nanosecond.
+            members = threads.run(member_main, <void *> self, members,
+                                  <long long> min(60000.0, self.work * rows / 400 + 500))
+        self.loss = self.total_loss()
         self.bad = 0
         for i in range(members):
-            self.loss += self.members[i].loss
             if self.members[i].bad and not self.bad:
                 self.bad = self.members[i].bad
         if self.bad:
             return BAD_DATA
-        if phases & UPDATE and self.members[0].squares != 0:
+        if phases & UPDATE and self.members[0].refused:
             return NOT_FINITE
         return GOOD
 
@@ -154,13 +161,13 @@ cdef class Loop:
         run.member, run.members = member, members
         run.key, run.step = self.key, self.step
         run.scratch = self.scratch + member * self.scratch_size
-        run.loss, run.bad = 0, 0
+        run.bad = 0
         if self.phases & FORWARD:
             for i in range(self.forwards):
                 if self.forward_meets[i]:
                     threads.barrier(members)
                 (<Op> self.forward_ops[i]).forward(&run)
-        self.members[member].loss, self.members[member].bad = run.loss, run.bad
+        self.members[member].bad = run.bad
         if self.phases & BACKWARD:
             for i in range(self.backwards):
                 if self.backward_meets[i]:
@@ -172,30 +179,42 @@ cdef class Loop:
             self.update_member(member, members)
         threads.restore_denormals(denormals)
 
+    cdef double total_loss(self) noexcept nogil:
+        """The sum over the outputs' losses."""
+        cdef double total = 0
+        cdef int i
+        if self.phases & FORWARD:
+            for i in range(self.loss_count):
+                total += (<Op> self.losses[i]).loss(self.rows)
+        return total
+
     cdef void update_member(self, int member, int members) noexcept nogil:
         """The optimizer's pass, unless loss or gradient is not finite: then nothing changes.
 
-        All members decide on the same sums, so they decide alike.
+        All members decide on the same sums, so they decide alike; the sums are of blocks, so that
+        their rounding does not depend on the number of members.
         """
-        cdef Py_ssize_t lines = (self.update.n + 15) // 16
-        cdef Py_ssize_t begin = min(self.update.n, lines * member // members * 16)
-        cdef Py_ssize_t end = min(self.update.n, lines * (member + 1) // members * 16)
-        cdef double squares = 0, loss = 0, scale = 1
-        cdef int i, bad = 0
-        self.members[member].squares = self.update.squares(begin, end)
+        cdef Py_ssize_t n = self.update.n, block = self.update.block
+        cdef Py_ssize_t blocks = (n + block - 1) // block, i
+        cdef Py_ssize_t first = blocks * member // members, last = blocks * (member + 1) // members
+        cdef Py_ssize_t begin = min(n, first * block), end = min(n, last * block)
+        cdef double squares = 0, scale = 1
+        cdef int bad = 0
+        for i in range(first, last):
+            self.update.sums[i] = self.update.squares(i * block, min(n, (i + 1) * block))
         threads.barrier(members)
+        for i in range(blocks):
+            squares += self.update.sums[i]
         for i in range(members):
-            squares += self.members[i].squares
-            loss += self.members[i].loss
             bad |= self.members[i].bad
         threads.barrier(members)
-        if not isfinite(squares) or not isfinite(loss) or bad:
-            self.members[member].squares = 1
+        if not isfinite(squares) or not isfinite(self.total_loss()) or bad:
+            self.members[member].refused = True
             return
         if self.update.clipnorm > 0:
             scale = min(1.0, self.update.clipnorm / (sqrt(squares) + 1e-6))
         self.update.apply(begin, end, self.rate, scale, self.update.step + 1)
-        self.members[member].squares = 0
+        self.members[member].refused = False
 
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
         """`run` without the GIL, but where that would cost more than the run."""
@@ -287,12 +306,12 @@ cdef class Loop:
         """One op alone on this thread, on the batch of the last run; returns its loss."""
         cdef Run run
         run.rows, run.first, run.member, run.members = self.rows, self.first, 0, 1
-        run.key, run.step, run.scratch, run.loss, run.bad = self.key, self.step, self.scratch, 0, 0
+        run.key, run.step, run.scratch, run.bad = self.key, self.step, self.scratch, 0
         if backward:
             op.backward(&run)
         else:
             op.forward(&run)
-        return run.loss
+        return op.loss(self.rows)
 
     @property
     def batch_rows(self):

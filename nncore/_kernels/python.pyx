@@ -86,9 +86,11 @@ cdef class PythonLoss(PythonOp):
 
     backward(y_true, y_pred) is its gradient with respect to y_pred, row by row.
     """
-    cdef double loss
+    cdef double mean
 
     def __init__(self, Tensor x, Tensor target, Tensor weight, forward, backward, array):
+        if weight is not None and weight.size != 1:
+            raise ValueError("a loss written in Python takes one sample_weight a row")
         self.connect((x,), (), [t for t in (target, weight) if t is not None])
         self.call_forward, self.call_backward, self.array = forward, backward, array
         self.holds_gil = True
@@ -103,7 +105,7 @@ cdef class PythonLoss(PythonOp):
         x, target = self.arrays(rows, (self.inputs[0], self.saved[0]))
         losses = numpy.empty(rows, x.dtype)
         self.assign(losses, self.call_forward(target, x), "forward")
-        self.loss = float(self.weighted(losses, rows).mean())
+        self.mean = float(self.weighted(losses, rows).mean())
 
     def run_backward(self, Py_ssize_t rows):
         x, target = self.arrays(rows, (self.inputs[0], self.saved[0]))
@@ -113,6 +115,5 @@ cdef class PythonLoss(PythonOp):
         value = self.weighted(value, rows) / rows
         grad[...] = grad + value if adds(self, 0) else value
 
-    cdef void forward(self, Run *run) noexcept nogil:
-        PythonOp.forward(self, run)
-        run.loss += self.loss
+    cdef double loss(self, Py_ssize_t rows) noexcept nogil:
+        return self.mean

@@ -54,26 +54,35 @@ void team_restore_denormals(unsigned long state) {
 #include <stdatomic.h>
 
 enum {
-    SPIN_NANOSECONDS = 150000, /* waking a sleeper costs 20-55 us: spin a few times that */
-    PAUSES_PER_LOOK = 64,      /* between two looks at the clock */
-    PAUSES_BEFORE_YIELD = 1024 /* at a barrier: then let others have the processor */
+    SPIN_NANOSECONDS = 150000,  /* waking a sleeper costs 20-55 us: spin a few times that */
+    PAUSES_PER_LOOK = 64,       /* between two looks at the clock */
+    PAUSES_BEFORE_YIELD = 1024, /* waiting for members: then let others have the processor */
+    PAUSES_BEFORE_CLOCK = 64    /* shorter waits are not timed */
 };
 
+#define CLOSED 1024ULL /* nobody else may join */
+#define SEATS 2048ULL
 #define OWN_CACHE_LINE __attribute__((aligned(128)))
 
 static struct {
     OWN_CACHE_LINE atomic_int taken;    /* 1 while a run owns the pool */
-    OWN_CACHE_LINE atomic_ullong job;   /* run number * 1024 + members: one word, so that a worker
-                                           left out of a run can never read half of the next */
+    OWN_CACHE_LINE atomic_ullong announced; /* the number of the last run that was announced */
+    OWN_CACHE_LINE atomic_ullong seats; /* its number * SEATS + CLOSED, if so, + members so far */
+    atomic_int wanted;                  /* members at most */
     team_work work;
     void *argument;
-    OWN_CACHE_LINE atomic_int finished; /* workers that are through with this run */
+    OWN_CACHE_LINE atomic_ullong started; /* the number of the last run that has begun, */
+    int members;                          /* and how many take part in it */
+    OWN_CACHE_LINE atomic_uint finished; /* workers that are through with this run */
     OWN_CACHE_LINE atomic_int arrived;  /* members waiting at the barrier */
     OWN_CACHE_LINE atomic_uint opened;  /* how often the barrier has let its members through */
     OWN_CACHE_LINE atomic_int sleepers;
     pthread_mutex_t mutex; /* for sleeping and waking only */
     pthread_cond_t wake;
     int workers; /* threads that exist, besides the callers */
+    pthread_t caller;     /* of the run under way, */
+    long long waited;     /* how long it has waited for members, */
+    long long alone_until; /* and until when runs go without them; nanoseconds */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t fork_handler_once = PTHREAD_ONCE_INIT;
@@ -86,17 +95,18 @@ static void forget_workers(void) {
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
     pool.workers = 0;
+    pool.alone_until = 0;
 }
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
 
-static unsigned long long wait_for_job(unsigned long long seen) {
-    unsigned long long job;
+static unsigned long long wait_for_run(unsigned long long seen) {
+    unsigned long long run;
     long long deadline = team_clock() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-            job = atomic_load_explicit(&pool.job, memory_order_acquire);
-            if (job != seen) return job;
+            run = atomic_load_explicit(&pool.announced, memory_order_acquire);
+            if (run != seen) return run;
             PAUSE();
         }
         sched_yield();
@@ -104,76 +114,121 @@ static unsigned long long wait_for_job(unsigned long long seen) {
 
     pthread_mutex_lock(&pool.mutex);
     atomic_fetch_add(&pool.sleepers, 1);
-    while ((job = atomic_load(&pool.job)) == seen) pthread_cond_wait(&pool.wake, &pool.mutex);
+    while ((run = atomic_load(&pool.announced)) == seen)
+        pthread_cond_wait(&pool.wake, &pool.mutex);
     atomic_fetch_sub(&pool.sleepers, 1);
     pthread_mutex_unlock(&pool.mutex);
-    return job;
+    return run;
 }
 
-static void *worker(void *first_job_and_member) {
-    unsigned long long start = (uintptr_t)first_job_and_member;
-    int member = (int)(start % 1024);
-    /* The run that this thread was created for is announced after its creation. */
-    unsigned long long seen = start / 1024 * 1024;
+/* Takes a seat in a run; returns the member's number, 0 if the run is closed, full or over. */
+static int join(unsigned long long run) {
+    unsigned long long seats = atomic_load_explicit(&pool.seats, memory_order_acquire);
+    while (seats / SEATS == run && !(seats & CLOSED)) {
+        int taken = (int)(seats % CLOSED);
+        if (taken == pool.wanted) return 0;
+        if (atomic_compare_exchange_weak(&pool.seats, &seats, seats + 1)) return taken;
+    }
+    return 0;
+}
+
+static void *worker(void *last_run) {
+    unsigned long long run = (uintptr_t)last_run;
     for (;;) {
-        unsigned long long job = wait_for_job(seen);
-        int members = (int)(job % 1024);
-        seen = job;
-        if (member >= members) continue;
-        pool.work(pool.argument, member, members);
+        run = wait_for_run(run);
+        int member = join(run);
+        if (member == 0) continue;
+        while (atomic_load_explicit(&pool.started, memory_order_acquire) != run) PAUSE();
+        pool.work(pool.argument, member, pool.members);
         atomic_fetch_add_explicit(&pool.finished, 1, memory_order_release);
     }
     return NULL;
 }
 
-/* Starts workers until there are `wanted`; returns how many there are. All signals are blocked in
- * them: Ctrl-C belongs to Python's main thread. */
-static int hire(int wanted) {
-    if (pool.workers >= wanted) return wanted;
+/* Starts workers until there are `wanted`. All signals are blocked in them: Ctrl-C belongs to
+ * Python's main thread. */
+static void hire(int wanted) {
+    if (pool.workers >= wanted) return;
     pthread_once(&fork_handler_once, install_fork_handler);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    unsigned long long job = atomic_load(&pool.job) / 1024 * 1024;
-    atomic_store(&pool.job, job); /* so that the newcomers compare with what they were told */
+    void *last_run = (void *)(uintptr_t)atomic_load(&pool.announced);
     while (pool.workers < wanted) {
         pthread_t thread;
-        uintptr_t start = (uintptr_t)(job + (unsigned)(pool.workers + 1));
-        if (pthread_create(&thread, NULL, worker, (void *)start) != 0) break;
+        if (pthread_create(&thread, NULL, worker, last_run) != 0) break;
         pthread_detach(thread);
         pool.workers++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return pool.workers < wanted ? pool.workers : wanted;
 }
 
-int team_run(team_work work, void *argument, int members) {
-    if (members > TEAM_MAX) members = TEAM_MAX;
-    int free_pool = 0;
-    if (members <= 1 || !atomic_compare_exchange_strong(&pool.taken, &free_pool, 1)) {
-        work(argument, 0, 1);
-        return 1;
-    }
-    members = hire(members - 1) + 1;
+/* Announces a run, gives the workers some time to join and returns how many members it has. */
+static int gather(team_work work, void *argument, int members, long long patience) {
+    unsigned long long run = atomic_load_explicit(&pool.announced, memory_order_relaxed) + 1;
     pool.work = work;
     pool.argument = argument;
+    pool.wanted = members;
     atomic_store_explicit(&pool.finished, 0, memory_order_relaxed);
-    unsigned long long run = atomic_load_explicit(&pool.job, memory_order_relaxed) / 1024 + 1;
-    /* Sequentially consistent, like the sleeper's count: one of the two sees the other. */
-    atomic_store(&pool.job, run * 1024 + (unsigned)members);
+    atomic_store(&pool.seats, run * SEATS + 1);
+    /* Sequentially consistent, like the sleepers' count: one of the two sees the other. */
+    atomic_store(&pool.announced, run);
     if (atomic_load(&pool.sleepers) > 0) {
         pthread_mutex_lock(&pool.mutex);
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.mutex);
     }
-    work(argument, 0, members);
-    int patience = PAUSES_BEFORE_YIELD;
-    while (atomic_load_explicit(&pool.finished, memory_order_acquire) != members - 1) {
-        PAUSE();
-        if (--patience < 0) sched_yield();
+    unsigned long long full = run * SEATS + (unsigned)members;
+    long long deadline = 0;
+    while (atomic_load_explicit(&pool.seats, memory_order_acquire) != full) {
+        for (int i = 0; i < PAUSES_PER_LOOK / 4; i++) PAUSE();
+        long long now = team_clock();
+        if (deadline == 0) deadline = now + patience;
+        if (now >= deadline) break;
     }
-    atomic_store_explicit(&pool.taken, 0, memory_order_release);
+    members = (int)(atomic_fetch_or(&pool.seats, CLOSED) % CLOSED);
+    pool.members = members;
+    atomic_store_explicit(&pool.started, run, memory_order_release);
     return members;
+}
+
+/* Spins until *counter has (or, if `leave`, no longer has) a value; the caller notes how long. */
+static void wait_while(atomic_uint *counter, unsigned value, int leave) {
+    int pauses = 0;
+    long long since = 0;
+    while ((atomic_load_explicit(counter, memory_order_acquire) == value) == leave) {
+        PAUSE();
+        if (++pauses == PAUSES_BEFORE_CLOCK) since = team_clock();
+        if (pauses > PAUSES_BEFORE_YIELD) sched_yield();
+    }
+    if (since && pthread_equal(pthread_self(), pool.caller)) pool.waited += team_clock() - since;
+}
+
+/* A member that lost its processor to another process, or to another library's spinning threads,
+ * holds up all others for milliseconds. After a run that was mostly waiting, the caller does
+ * without a team for eight times as long: then even a busy machine costs little. */
+int team_run(team_work work, void *argument, int members, long long patience) {
+    int free_pool = 0;
+    if (members > TEAM_MAX) members = TEAM_MAX;
+    if (members > 1 && atomic_compare_exchange_strong(&pool.taken, &free_pool, 1)) {
+        long long start = team_clock();
+        if (start >= pool.alone_until || patience == TEAM_FOREVER) {
+            hire(members - 1);
+            if (members > pool.workers + 1) members = pool.workers + 1;
+            pool.caller = pthread_self();
+            pool.waited = 0;
+            members = gather(work, argument, members, patience);
+            work(argument, 0, members);
+            wait_while(&pool.finished, (unsigned)members - 1, 0);
+            long long end = team_clock();
+            if (5 * pool.waited > 3 * (end - start)) pool.alone_until = end + 8 * (end - start);
+            atomic_store_explicit(&pool.taken, 0, memory_order_release);
+            return members;
+        }
+        atomic_store_explicit(&pool.taken, 0, memory_order_release);
+    }
+    work(argument, 0, 1);
+    return 1;
 }
 
 void team_barrier(int members) {
@@ -184,17 +239,13 @@ void team_barrier(int members) {
         atomic_store_explicit(&pool.opened, round + 1, memory_order_release);
         return;
     }
-    int patience = PAUSES_BEFORE_YIELD;
-    while (atomic_load_explicit(&pool.opened, memory_order_acquire) == round) {
-        PAUSE();
-        if (--patience < 0) sched_yield();
-    }
+    wait_while(&pool.opened, round, 1);
 }
 
 #else /* no pthreads: a plan runs on its caller */
 
-int team_run(team_work work, void *argument, int members) {
-    (void)members;
+int team_run(team_work work, void *argument, int members, long long patience) {
+    (void)members, (void)patience;
     work(argument, 0, 1);
     return 1;
 }

@@ -10,12 +10,14 @@
 #define NNCORE_TEAM_H
 
 #define TEAM_MAX 256
+#define TEAM_FOREVER (1LL << 60) /* as patience: every member asked for takes part */
 
 typedef void (*team_work)(void *argument, int member, int members);
 
 /* Calls work(argument, m, n) for m = 0..n-1, each on a thread of its own, and returns n when all
- * have returned: n is `members`, or less where threads cannot be had. */
-int team_run(team_work work, void *argument, int members);
+ * have returned. n is at most `members`: who is not there after `patience` nanoseconds, asleep or
+ * without a processor, is not waited for. So what a run computes must not depend on n. */
+int team_run(team_work work, void *argument, int members, long long patience);
 
 /* Waits until all members of the run that the caller takes part in have come here. */
 void team_barrier(int members);

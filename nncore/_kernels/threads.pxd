@@ -5,7 +5,8 @@ cdef extern from "team.h" nogil:
 
 
 # team.c is linked into one module; the others reach it through these.
-cdef int run(team_work work, void *argument, int members) noexcept nogil
+cdef int run(team_work work, void *argument, int members,
+             long long patience) noexcept nogil
 cdef void barrier(int members) noexcept nogil
 cdef unsigned long flush_denormals() noexcept nogil
 cdef void restore_denormals(unsigned long state) noexcept nogil

@@ -1,7 +1,8 @@
 """How many threads a plan may use. The threads themselves are team.c's."""
 
 cdef extern from "team.h" nogil:
-    int team_run(team_work work, void *argument, int members)
+    long long TEAM_FOREVER
+    int team_run(team_work work, void *argument, int members, long long patience)
     void team_barrier(int members)
     unsigned long team_flush_denormals()
     void team_restore_denormals(unsigned long state)
@@ -12,8 +13,9 @@ cdef int processors = 1
 cdef bint exactly = False
 
 
-cdef int run(team_work work, void *argument, int members) noexcept nogil:
-    return team_run(work, argument, members)
+cdef int run(team_work work, void *argument, int members,
+             long long patience) noexcept nogil:
+    return team_run(work, argument, members, TEAM_FOREVER if exactly else patience)
 
 
 cdef void barrier(int members) noexcept nogil:
