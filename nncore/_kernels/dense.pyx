@@ -3,7 +3,8 @@
 B rows, I inputs, O units. x (B,I), weight (O,I), bias (O,), y (B,O).
 
 Members share the units in the forward pass and for dW, and the inputs for dx; where there are few
-they share the rows. Each element is one sum in a fixed order, so results do not depend on that.
+they share the rows. Each element is one sum in a fixed order, so results do not depend on that
+(BLAS, where it is called, promises no order).
 """
 from nncore._kernels cimport blas
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
