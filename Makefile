@@ -29,7 +29,7 @@ bench: $(BUILT) $(VENV)/.bench  ## nncore beside the libraries that .venv has: t
 lint: $(BUILT) $(VENV)/.lint  ## ruff and cython-lint
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
-	$(VENV)/bin/cython-lint nncore
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint nncore
 
 types: $(BUILT) $(VENV)/.lint  ## mypy, and the stubs against the compiled modules
 	$(RUN) -m mypy nncore examples

@@ -2,8 +2,8 @@
 
 Order: on_train_begin; for each epoch on_epoch_begin, on_batch_end after batches, on_epoch_end;
 on_train_end. Epochs and batches count from 0. A hook that sets `model.stop_training = True` ends
-training: after the epoch, or, from on_batch_end, after the batch. `logs` is a dict of float: "loss", the metrics, and with
-validation data the same names with "val_" in front.
+training: after the epoch, or, from on_batch_end, after the batch. `logs` is a dict of float:
+"loss", the metrics, and with validation data the same names with "val_" in front.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from nncore._kernels cimport blas
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, isize, real, sum_rows,
                                    vector_bytes)
+from nncore._kernels.threads cimport most_members
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
@@ -119,6 +120,28 @@ cdef class Dense(Op):
         self.scratch_size = elements * y.itemsize
 
     cdef void forward(self, Run *run) noexcept nogil:
+        cdef Run piece = run[0]
+        if not self.uses_blas:
+            self.forward_share(run)
+            return
+        # BLAS rounds by the shapes it gets: these must depend on the number of threads asked for
+        # only, not on how many members there happen to be.
+        piece.members = most_members()
+        while piece.member < piece.members:
+            self.forward_share(&piece)
+            piece.member += run.members
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        cdef Run piece = run[0]
+        if not self.uses_blas:
+            self.backward_share(run)
+            return
+        piece.members = most_members()
+        while piece.member < piece.members:
+            self.backward_share(&piece)
+            piece.member += run.members
+
+    cdef void forward_share(self, Run *run) noexcept nogil:
         cdef isize B = run.rows * self.positions, begin, end
         cdef char *bias = self.bias.data if self.bias is not None else NULL
         if self.units_by_rows:
@@ -136,7 +159,7 @@ cdef class Dense(Op):
                           self.O, begin, end, self.units_by_rows, self.uses_blas, self.lanes,
                           run.scratch)
 
-    cdef void backward(self, Run *run) noexcept nogil:
+    cdef void backward_share(self, Run *run) noexcept nogil:
         if self.is_double:
             backward[double](self, run, NULL)
         else:
