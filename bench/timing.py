@@ -29,12 +29,12 @@ def calls_per_timing(call: Callable[[], Any], seconds: float) -> int:
 
 
 def interleaved(
-    calls: dict[str, Callable[[], Any]], rounds: int, seconds: float, pause: float = 0.02
+    calls: dict[str, Callable[[], Any]], rounds: int, seconds: float, pause: float = 0.05
 ) -> dict[str, list[float]]:
     """Times all calls once in each round, in an order that turns; seconds for one call.
 
-    The pause lets the threads of the library before fall asleep (OpenMP's spin for about ten
-    milliseconds after their work); a call or two that are not timed wake those of the next.
+    The pause lets the threads of the library before fall asleep (OpenMP's spin for ten
+    milliseconds after their work, ONNX Runtime's for more than twenty); a call or two that are not timed wake those of the next.
     """
     counts = {name: calls_per_timing(call, seconds) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -42,7 +42,7 @@ def interleaved(
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             time.sleep(pause)
-            time_calls(calls[name], max(1, counts[name] // 10))
+            time_calls(calls[name], max(1, counts[name] // 4))
             times[name].append(time_calls(calls[name], counts[name]))
     return times
 

@@ -141,7 +141,7 @@ cdef class Loop:
             # Fewer may come than were asked for: a late member is worth waiting for as long as
             # an eighth of the work takes, at about 50 operations a nanosecond.
             members = threads.run(member_main, <void *> self, members,
-                                  <long long> min(60000.0, self.work * rows / 400 + 500))
+                                  <long long> min(250000.0, self.work * rows / 400 + 500))
         self.loss = self.total_loss()
         self.bad = 0
         for i in range(members):

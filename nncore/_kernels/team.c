@@ -55,6 +55,7 @@ void team_restore_denormals(unsigned long state) {
 
 enum {
     SPIN_NANOSECONDS = 150000,  /* waking a sleeper costs 20-55 us: spin a few times that */
+    SHORT_PATIENCE = 3000,
     PAUSES_PER_LOOK = 64,       /* between two looks at the clock */
     PAUSES_BEFORE_YIELD = 1024, /* waiting for members: then let others have the processor */
     PAUSES_BEFORE_CLOCK = 64    /* shorter waits are not timed */
@@ -79,6 +80,7 @@ static struct {
     OWN_CACHE_LINE atomic_int sleepers;
     pthread_mutex_t mutex; /* for sleeping and waking only */
     pthread_cond_t wake;
+    int missed;  /* somebody was not waited for in the last run */
     int workers; /* threads that exist, besides the callers */
     pthread_t caller;     /* of the run under way, */
     long long waited;     /* how long it has waited for members, */
@@ -95,7 +97,7 @@ static void forget_workers(void) {
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
     pool.workers = 0;
-    pool.alone_until = 0;
+    pool.alone_until = pool.missed = 0;
 }
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
@@ -110,7 +112,8 @@ static unsigned long long wait_for_run(unsigned long long seen) {
             PAUSE();
         }
         sched_yield();
-    } while (team_clock() < deadline);
+        /* Who came too late for a run stays awake for the next. */
+    } while (team_clock() < deadline || atomic_load_explicit(&pool.taken, memory_order_relaxed));
 
     pthread_mutex_lock(&pool.mutex);
     atomic_fetch_add(&pool.sleepers, 1);
@@ -180,6 +183,9 @@ static int gather(team_work work, void *argument, int members, long long patienc
     }
     unsigned long long full = run * SEATS + (unsigned)members;
     long long deadline = 0;
+    /* Who did not come last time may take long to wake: it joins when it is there. */
+    if (pool.missed && patience != TEAM_FOREVER && patience > SHORT_PATIENCE)
+        patience = SHORT_PATIENCE;
     while (atomic_load_explicit(&pool.seats, memory_order_acquire) != full) {
         for (int i = 0; i < PAUSES_PER_LOOK / 4; i++) PAUSE();
         long long now = team_clock();
@@ -187,6 +193,7 @@ static int gather(team_work work, void *argument, int members, long long patienc
         if (now >= deadline) break;
     }
     members = (int)(atomic_fetch_or(&pool.seats, CLOSED) % CLOSED);
+    pool.missed = run * SEATS + (unsigned)members != full;
     pool.members = members;
     atomic_store_explicit(&pool.started, run, memory_order_release);
     return members;
@@ -206,7 +213,7 @@ static void wait_while(atomic_uint *counter, unsigned value, int leave) {
 
 /* A member that lost its processor to another process, or to another library's spinning threads,
  * holds up all others for milliseconds. After a run that was mostly waiting, the caller does
- * without a team for eight times as long: then even a busy machine costs little. */
+ * without a team for four times as long: then even a busy machine costs little. */
 int team_run(team_work work, void *argument, int members, long long patience) {
     int free_pool = 0;
     if (members > TEAM_MAX) members = TEAM_MAX;
@@ -221,7 +228,7 @@ int team_run(team_work work, void *argument, int members, long long patience) {
             work(argument, 0, members);
             wait_while(&pool.finished, (unsigned)members - 1, 0);
             long long end = team_clock();
-            if (5 * pool.waited > 3 * (end - start)) pool.alone_until = end + 8 * (end - start);
+            if (5 * pool.waited > 3 * (end - start)) pool.alone_until = end + 4 * (end - start);
             atomic_store_explicit(&pool.taken, 0, memory_order_release);
             return members;
         }
