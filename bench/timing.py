@@ -34,7 +34,8 @@ def interleaved(
     """Times all calls once in each round, in an order that turns; seconds for one call.
 
     The pause lets the threads of the library before fall asleep (OpenMP's spin for ten
-    milliseconds after their work, ONNX Runtime's for more than twenty); a call or two that are not timed wake those of the next.
+    milliseconds after their work, ONNX Runtime's for more than twenty); a few calls that are not
+    timed wake those of the next.
     """
     counts = {name: calls_per_timing(call, seconds) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
