@@ -28,21 +28,32 @@ def calls_per_timing(call: Callable[[], Any], seconds: float) -> int:
         count *= 4
 
 
+def settle(quiet: float = 0.005, most: float = 1.0) -> None:
+    """Waits until this process's threads sleep. OpenMP's spin for ten milliseconds after their
+    work, ONNX Runtime's for more than twenty, OpenBLAS's for a hundred: on the processors that the
+    next library needs."""
+    end = time.perf_counter() + most
+    while time.perf_counter() < end:
+        used = time.process_time()
+        time.sleep(quiet)
+        if time.process_time() - used < quiet / 10:
+            return
+
+
 def interleaved(
-    calls: dict[str, Callable[[], Any]], rounds: int, seconds: float, pause: float = 0.05
+    calls: dict[str, Callable[[], Any]], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
     """Times all calls once in each round, in an order that turns; seconds for one call.
 
-    The pause lets the threads of the library before fall asleep (OpenMP's spin for ten
-    milliseconds after their work, ONNX Runtime's for more than twenty); a few calls that are not
-    timed wake those of the next.
+    Before each, the threads of the library before fall asleep, and a few calls that are not timed
+    wake those of the next.
     """
     counts = {name: calls_per_timing(call, seconds) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            time.sleep(pause)
+            settle()
             time_calls(calls[name], max(1, counts[name] // 4))
             times[name].append(time_calls(calls[name], counts[name]))
     return times

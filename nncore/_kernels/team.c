@@ -82,6 +82,8 @@ static struct {
     pthread_cond_t wake;
     int missed;  /* somebody was not waited for in the last run */
     int workers; /* threads that exist, besides the callers */
+    pthread_t worker[TEAM_MAX];
+    int avoided; /* the processor that the workers keep off, + 1; 0: none */
     pthread_t caller;     /* of the run under way, */
     long long waited;     /* how long it has waited for members, */
     long long alone_until; /* and until when runs go without them; nanoseconds */
@@ -96,7 +98,7 @@ static void forget_workers(void) {
     atomic_store(&pool.taken, 0);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
-    pool.workers = 0;
+    pool.workers = pool.avoided = 0;
     pool.alone_until = pool.missed = 0;
 }
 
@@ -148,6 +150,22 @@ static void *worker(void *last_run) {
     return NULL;
 }
 
+/* Keeps the workers off the caller's processor. A kernel that wakes a thread beside its waker lets
+ * the two take turns there for many milliseconds, while another processor idles. */
+static void make_way(void) {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    int here = sched_getcpu();
+    if (here < 0 || here + 1 == pool.avoided) return;
+    if (pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0) return;
+    CPU_CLR(here, &allowed);
+    if (CPU_COUNT(&allowed) == 0) return;
+    for (int i = 0; i < pool.workers; i++)
+        pthread_setaffinity_np(pool.worker[i], sizeof allowed, &allowed);
+    pool.avoided = here + 1;
+#endif
+}
+
 /* Starts workers until there are `wanted`. All signals are blocked in them: Ctrl-C belongs to
  * Python's main thread. */
 static void hire(int wanted) {
@@ -158,10 +176,11 @@ static void hire(int wanted) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     void *last_run = (void *)(uintptr_t)atomic_load(&pool.announced);
     while (pool.workers < wanted) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, worker, last_run) != 0) break;
-        pthread_detach(thread);
+        pthread_t *thread = &pool.worker[pool.workers];
+        if (pthread_create(thread, NULL, worker, last_run) != 0) break;
+        pthread_detach(*thread);
         pool.workers++;
+        pool.avoided = 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -174,6 +193,7 @@ static int gather(team_work work, void *argument, int members, long long patienc
     pool.wanted = members;
     atomic_store_explicit(&pool.finished, 0, memory_order_relaxed);
     atomic_store(&pool.seats, run * SEATS + 1);
+    if (pool.missed || !pool.avoided || atomic_load(&pool.sleepers) > 0) make_way();
     /* Sequentially consistent, like the sleepers' count: one of the two sees the other. */
     atomic_store(&pool.announced, run);
     if (atomic_load(&pool.sleepers) > 0) {
