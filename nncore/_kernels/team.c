@@ -55,7 +55,7 @@ void team_restore_denormals(unsigned long state) {
 
 enum {
     SPIN_NANOSECONDS = 150000,  /* waking a sleeper costs 20-55 us: spin a few times that */
-    SHORT_PATIENCE = 3000,
+    SHORT_PATIENCE = 3000,      /* nanoseconds, with who did not come when it was waited for */
     PAUSES_PER_LOOK = 64,       /* between two looks at the clock */
     PAUSES_BEFORE_YIELD = 1024, /* waiting for members: then let others have the processor */
     PAUSES_BEFORE_CLOCK = 64    /* shorter waits are not timed */
@@ -80,7 +80,8 @@ static struct {
     OWN_CACHE_LINE atomic_int sleepers;
     pthread_mutex_t mutex; /* for sleeping and waking only */
     pthread_cond_t wake;
-    int missed;  /* somebody was not waited for in the last run */
+    int missed; /* somebody did not come to the last run */
+    long long impatient_until; /* after that, members are waited for again */
     int workers; /* threads that exist, besides the callers */
     pthread_t worker[TEAM_MAX];
     int avoided; /* the processor that the workers keep off, + 1; 0: none */
@@ -99,7 +100,7 @@ static void forget_workers(void) {
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
     pool.workers = pool.avoided = 0;
-    pool.alone_until = pool.missed = 0;
+    pool.alone_until = pool.impatient_until = pool.missed = 0;
 }
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
@@ -202,18 +203,21 @@ static int gather(team_work work, void *argument, int members, long long patienc
         pthread_mutex_unlock(&pool.mutex);
     }
     unsigned long long full = run * SEATS + (unsigned)members;
-    long long deadline = 0;
-    /* Who did not come last time may take long to wake: it joins when it is there. */
-    if (pool.missed && patience != TEAM_FOREVER && patience > SHORT_PATIENCE)
-        patience = SHORT_PATIENCE;
+    long long deadline = 0, now = 0;
     while (atomic_load_explicit(&pool.seats, memory_order_acquire) != full) {
         for (int i = 0; i < PAUSES_PER_LOOK / 4; i++) PAUSE();
-        long long now = team_clock();
-        if (deadline == 0) deadline = now + patience;
+        now = team_clock();
+        if (deadline == 0) {
+            /* Who did not come lately joins when it is there: waiting each time would add up. */
+            if (now < pool.impatient_until && patience > SHORT_PATIENCE && patience != TEAM_FOREVER)
+                patience = SHORT_PATIENCE;
+            deadline = now + patience;
+        }
         if (now >= deadline) break;
     }
     members = (int)(atomic_fetch_or(&pool.seats, CLOSED) % CLOSED);
     pool.missed = run * SEATS + (unsigned)members != full;
+    if (pool.missed && now >= pool.impatient_until) pool.impatient_until = now + 8 * patience;
     pool.members = members;
     atomic_store_explicit(&pool.started, run, memory_order_release);
     return members;
