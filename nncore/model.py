@@ -171,9 +171,8 @@ class Model(Training, Entry):
         if rows > MOST_ROWS:
             return self.predict(x, batch_size=MOST_ROWS)
         size = (rows - 1).bit_length()
-        try:
-            plan = self.idle[size].pop()
-        except IndexError:
+        plan = self.borrow(size)
+        if plan is None:
             plan = Plan(self.graph, self._parameters, "inference", 1 << size)
         try:
             if len(arrays) == 1:
@@ -191,7 +190,7 @@ class Model(Training, Entry):
         finally:
             for gather in plan.inputs:
                 gather.release()
-            self.idle[size].append(plan)
+            self.give_back(size, plan)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The network's output for all rows of x, ``batch_size`` at a time.

@@ -252,7 +252,7 @@ class Plan(Loop):
             gather.copy = self.alone or self.purpose == "training"
         if self.purpose == "inference" and len(self.outputs) == 1 and not self.alone:
             y = self.outputs[0]
-            self.set_output(planner.sharing(y), y.shape, self.dtype)
+            self.set_output(planner.sharing(y), y.shape)
 
     # ---- looking into the memory -------------------------------------------------------------
 

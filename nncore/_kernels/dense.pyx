@@ -8,13 +8,14 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 """
 from nncore._kernels cimport blas
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
-from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, isize, real, sum_rows,
+from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, gemv, isize, real, sum_rows,
                                    vector_bytes)
 from nncore._kernels.threads cimport most_members
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
+    FAR = 4 << 20       # bytes of weights beyond which they are likely not in a cache
     BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
     BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
 
@@ -23,7 +24,7 @@ cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
     """Whether dot products along the inputs are the faster form of x W^T: for few rows, which do
     not repay the packing of W, and for few units, which do not fill a vector. Measured over 17
     pairs (I,O) and 8 values of B; the whole layer decides, not a member's share."""
-    return (B == 1 or (O < lanes and I >= max(lanes, 4 * O))
+    return ((O < lanes and I >= max(lanes, 4 * O))
             or (B < 128 and I >= min(16 * B, 512)))
 
 
@@ -39,12 +40,15 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
     weight += unit * I
     if bias != NULL:
         bias += unit
-    if use_blas:
+    if use_blas and B > 1:
         if bias != NULL:
             for r in range(rows):
                 for o in range(units):
                     y[r * O + o] = bias[o]
         blas.blas_gemm(y, O, x, I, False, weight, I, True, rows, units, I, bias != NULL)
+    elif B == 1:
+        if rows == 1:  # a member may have none
+            gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real) > FAR)
     elif by_dots(B, I, O, lanes):
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:

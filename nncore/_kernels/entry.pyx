@@ -4,38 +4,37 @@ For plain arrays and plans that exist already they go straight to the compiled l
 else (other types, shapes, several inputs, errors, first calls) goes to `nncore.model`.
 """
 from libc.math cimport INFINITY
-import numpy
-
-from libc.string cimport memcpy
-from nncore._kernels.gather cimport Gather, array_bytes, array_data
+from nncore._kernels.arrays cimport Array, copied, look
+from nncore._kernels.gather cimport Gather
 from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
 
 cdef enum:
     NOT_SIMPLE = -1
 
-cdef object empty = numpy.empty
-
-
-cdef dict copies(object views):
-    """The same names, each with an array of its own."""
-    cdef dict found = {}
-    for name, view in views.items():
-        array = empty(view.shape, view.dtype)
-        memcpy(array_data(array), array_data(view), array_bytes(view))
-        found[name] = array
-    return found
-
-
 cdef class Entry:
     """The base of Model: its plans that are ready to run."""
-    cdef public list idle             # inference plans by the bit length of their capacity
+    cdef list first, more             # idle inference plans by the bit length of their capacity
     cdef public Loop trainer          # the plan of a training step, once there is one
     cdef public object optimizer
     cdef public bint training         # a thread is training this model
     cdef public unsigned long long _passes   # training passes so far: the random generator's step
 
     def __cinit__(self, *args, **options):
-        self.idle = [[] for _ in range(64)]
+        self.first, self.more = [None] * 64, [[] for _ in range(64)]
+
+    cpdef object borrow(self, int size):
+        """An inference plan for up to 2**size rows that no other thread runs, or None."""
+        plan = self.first[size]
+        if plan is not None:
+            self.first[size] = None
+            return plan
+        return self.more[size].pop() if self.more[size] else None
+
+    cpdef object give_back(self, int size, object plan):
+        if self.first[size] is None:
+            self.first[size] = plan
+        else:
+            self.more[size].append(plan)
 
     def begin_training(self):
         """Marks the model as in training; RuntimeError if another thread trains it."""
@@ -51,24 +50,22 @@ cdef class Entry:
         x: (rows, *input shape), or a list of such for several inputs; NaN passes through.
         Works before `compile`, from many threads at once.
         """
-        cdef list plans
+        cdef Array found
         cdef Py_ssize_t rows
         cdef int size = 0
-        try:
-            rows = len(x) - 1
-        except TypeError:
+        if not look(x, &found):
             return self._infer(x)
+        rows = found.shape[0] - 1
         while rows > 0:
             rows >>= 1
             size += 1
-        plans = <list> self.idle[size]
-        if not plans:
+        plan = self.borrow(size)
+        if plan is None:
             return self._infer(x)
-        plan = plans.pop()
         try:
-            y = (<Loop> plan).infer(x)
+            y = (<Loop> plan).infer_array(x, &found)
         finally:
-            plans.append(plan)
+            self.give_back(size, plan)
         return self._infer(x) if y is None else y
 
     cdef int step(self, x, y, int phases, object rate) except -2:
@@ -117,4 +114,4 @@ cdef class Entry:
             loss = self.trainer.loss
         else:
             loss = self._gradients(x, y, sample_weight)
-        return loss, copies(self._parameters.gradient_views)
+        return loss, {name: copied(g) for name, g in self._parameters.gradient_views.items()}

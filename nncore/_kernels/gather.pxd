@@ -1,3 +1,4 @@
+from nncore._kernels.arrays cimport Array
 from nncore._kernels.op cimport Op, Tensor
 
 
@@ -18,9 +19,6 @@ cdef class Gather(Op):
     cdef public bint strict, check, copy
 
     cdef bint open(self, object array) except -1
+    cdef bint take(self, object array, const Array *found) except -1
     cdef void close(self) noexcept
     cdef void locate(self, Py_ssize_t first) noexcept nogil
-
-
-cdef char *array_data(object array)  # where an ndarray's memory is
-cdef Py_ssize_t array_bytes(object array)  # how much there is of it, if contiguous

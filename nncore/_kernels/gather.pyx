@@ -4,14 +4,14 @@ Rows of any real number type, in sequence or in a shuffled order, become the pla
 float64. An array that has that type already and is read in sequence is not copied: the plan reads
 it where it is. The array is never written to.
 """
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.object cimport PyObject
 from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
                           uint64_t)
 from libc.string cimport memcpy
 import numpy
 
+from nncore._kernels.arrays cimport (DOUBLE, FLOAT, INT8, INT16, INT32, INT64, UINT8, UINT16,
+                                     UINT32, Array, look)
 from nncore._kernels.op cimport Op, Run, Tensor, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
@@ -26,94 +26,6 @@ ctypedef fused number:
     uint16_t
     uint32_t
     uint64_t
-
-cdef enum:  # kinds of numbers
-    FLOAT, DOUBLE, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64
-
-
-cdef struct ArrayFields:
-    # How an ndarray begins: NumPy's binary interface, the same since NumPy 1.0. Reading it costs
-    # a hundredth of the buffer protocol; `layout_is_known` compares the two once.
-    char ob_base[16]
-    char *data
-    int axes
-    Py_ssize_t *shape
-    Py_ssize_t *strides
-    void *base
-    void *dtype
-    int flags
-
-cdef enum:
-    C_CONTIGUOUS = 1
-    ALIGNED = 0x100
-    READABLE = C_CONTIGUOUS | ALIGNED
-
-cdef Py_ssize_t *ITEMSIZE = [4, 8, 1, 2, 4, 8, 1, 2, 4, 8]
-
-# The kinds in order: their dtypes (each is one object for the whole process) and a spare, bool.
-cdef tuple DTYPES = tuple(map(numpy.dtype, "f d i1 i2 i4 i8 u1 u2 u4 u8 ?".split()))
-cdef type ndarray = numpy.ndarray
-
-
-cdef bint layout_is_known() except -1:
-    cdef Py_buffer view
-    cdef ArrayFields *fields
-    cdef bint same
-    array = numpy.zeros((3, 5), "f")
-    transposed = array.T
-    PyObject_GetBuffer(array, &view, PyBUF_ND | PyBUF_FORMAT)
-    fields = <ArrayFields *> <void *> array
-    same = (sizeof(PyObject) == 16 and fields.data == view.buf and fields.axes == 2
-            and fields.shape[0] == 3 and fields.shape[1] == 5 and fields.strides[0] == 20
-            and fields.dtype == <void *> DTYPES[FLOAT] and fields.flags & C_CONTIGUOUS
-            and fields.flags & ALIGNED
-            and not (<ArrayFields *> <void *> transposed).flags & C_CONTIGUOUS)
-    PyBuffer_Release(&view)
-    return same
-
-cdef bint layout_known = layout_is_known()
-
-
-cdef int ask(object array, ArrayFields *fields) except -1:
-    """Fills in the fields through Python, where the layout is another."""
-    fields.data = array_data(array)
-    fields.axes = array.ndim
-    for i in range(min(64, fields.axes)):
-        fields.shape[i] = array.shape[i]
-    fields.dtype = <void *> array.dtype
-    fields.flags = READABLE if array.flags.c_contiguous and array.flags.aligned else 0
-    return 0
-
-
-cdef char *array_data(object array):
-    if layout_known:
-        return (<ArrayFields *> <void *> array).data
-    return <char *> <size_t> array.__array_interface__["data"][0]
-
-
-cdef Py_ssize_t array_bytes(object array):
-    cdef ArrayFields *fields = <ArrayFields *> <void *> array
-    cdef Py_ssize_t size = 1
-    cdef int i, kind = kind_of_dtype(fields.dtype) if layout_known else -1
-    if kind < 0:
-        return array.nbytes
-    for i in range(fields.axes):
-        size *= fields.shape[i]
-    return size * ITEMSIZE[kind]
-
-
-cdef int kind_of_dtype(void *dtype) noexcept:
-    """The kind, -1 for those that NumPy must convert first."""
-    cdef int i
-    for i in range(11):
-        if <void *> (<tuple> DTYPES)[i] == dtype:
-            return UINT8 if i == 10 else i
-    return -1
-
-
-# An unpickled array has a dtype object of its own.
-cdef dict KINDS = {dtype: (<int> UINT8 if i == 10 else i) for i, dtype in enumerate(DTYPES)}
-
 
 cdef void convert(real *y, const number *x, isize n) noexcept nogil:
     cdef isize i
@@ -197,29 +109,19 @@ cdef class Gather(Op):
 
     cdef bint open(self, object array) except -1:
         """Takes an ndarray if its rows can be read as they are; False, not an error, if not."""
-        cdef ArrayFields *fields = <ArrayFields *> <void *> array
-        cdef ArrayFields copied
-        cdef Py_ssize_t lengths[64]
-        cdef Py_ssize_t size = 1
-        cdef int i, kind
+        cdef Array found
+        return look(array, &found) and self.take(array, &found)
+
+    cdef bint take(self, object array, const Array *found) except -1:
+        """`open` for an array that was looked at."""
         self.close()
-        if type(array) is not ndarray:
+        if not same_shape(found.axes, found.shape, self.x.shape, self.strict):
             return False
-        if not layout_known:
-            copied.shape, fields = lengths, &copied
-            ask(array, fields)
-        kind = kind_of_dtype(fields.dtype)
-        if kind < 0:
-            kind = KINDS.get(array.dtype, -1)
-        if kind < 0 or fields.axes < 1 or fields.flags & READABLE != READABLE:
-            return False
-        for i in range(1, fields.axes):
-            size *= fields.shape[i]
-        if not same_shape(fields.axes, fields.shape, self.x.shape, self.strict):
-            return False
-        self.owner, self.data, self.kind = array, fields.data, kind
-        self.rows, self.row_bytes = fields.shape[0], size * ITEMSIZE[kind]
-        self.direct = not self.copy and kind == (DOUBLE if self.is_double else FLOAT)
+        self.owner, self.data, self.kind = array, found.data, found.kind
+        self.rows, self.row_bytes = found.shape[0], found.row_bytes
+        # A single row is cheaper copied to where vectors begin than read across cache lines.
+        self.direct = (not self.copy and found.kind == (DOUBLE if self.is_double else FLOAT)
+                       and (self.rows > 1 or <size_t> self.data % 64 == 0))
         return True
 
     cdef void close(self) noexcept:

@@ -1,3 +1,4 @@
+from nncore._kernels.arrays cimport Array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
@@ -28,7 +29,7 @@ cdef class Loop:
     cdef list output_aliases
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
-    cdef object output_dtype, new_output
+    cdef bint output_is_double
     cdef public list predictions  # what the losses made of the outputs: probabilities
     cdef Member *members
     cdef readonly Py_ssize_t capacity
@@ -49,8 +50,8 @@ cdef class Loop:
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
-    cdef tuple shape_of(self, Py_ssize_t rows)
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil
+    cdef object infer_array(self, object x, const Array *found)
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

@@ -9,11 +9,10 @@ from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from nncore._kernels cimport threads
-from nncore._kernels.gather cimport Gather, array_data
+from nncore._kernels.arrays cimport Array, array_data, look, new_array
+from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
-
-import numpy
 
 from nncore._kernels import blas
 
@@ -108,11 +107,11 @@ cdef class Loop:
         self.capacity, self.most_members = capacity, most_members
         self.scratch, self.scratch_size = <char *> scratch, scratch_size
 
-    def set_output(self, list aliases, tuple shape, dtype):
+    def set_output(self, list aliases, tuple shape):
         """The tensors that lie in the output's memory, for `infer`."""
-        self.output_aliases, self.output_shape, self.output_dtype = aliases, shape, dtype
+        self.output_aliases, self.output_shape = aliases, shape
         self.output_home = (<Tensor> aliases[0]).data
-        self.new_output = numpy.empty
+        self.output_is_double = (<Tensor> aliases[0]).itemsize == 8
 
     def set_update(self, Update update):
         self.update = update
@@ -225,12 +224,6 @@ cdef class Loop:
             status = self.run(phases, first, rows)
         return status
 
-    cdef tuple shape_of(self, Py_ssize_t rows):
-        """(rows, *output_shape)"""
-        if len(self.output_shape) == 1:
-            return (rows, self.output_shape[0])
-        return (rows, *self.output_shape)
-
     # What Python calls. `Plan` and `Model` check what they pass.
 
     def execute(self, int phases, Py_ssize_t first, Py_ssize_t rows, double rate=0.0,
@@ -325,18 +318,20 @@ cdef class Loop:
 
     def infer(self, x):
         """The output for one array x that can be read as it is, in a fresh array; else None."""
+        cdef Array found
+        return self.infer_array(x, &found) if look(x, &found) else None
+
+    cdef object infer_array(self, object x, const Array *found):
+        """`infer` for an array that was looked at."""
         cdef Gather gather = <Gather> self.feeds[0]
-        cdef Py_ssize_t rows
+        cdef Py_ssize_t rows = found.shape[0]
         cdef int status
-        if self.output_aliases is None or self.feed_count != 1 or not gather.open(x):
+        if (self.output_aliases is None or self.feed_count != 1
+                or not 0 < rows <= self.capacity or not gather.take(x, found)):
             return None
-        rows = gather.rows
-        if rows < 1 or rows > self.capacity:
-            gather.close()
-            return None
-        out = self.new_output(self.shape_of(rows), self.output_dtype)
+        y = new_array(rows, self.output_shape, self.output_is_double)
         for tensor in self.output_aliases:
-            (<Tensor> tensor).data = array_data(out)
+            (<Tensor> tensor).data = array_data(y)
         if self.uses_blas:
             blas.hold()
         status = self.run_released(FORWARD, 0, rows)
@@ -345,4 +340,4 @@ cdef class Loop:
         gather.close()
         if status != GOOD:
             self.fail(status)
-        return out
+        return y

@@ -30,6 +30,8 @@ cdef extern from "simd/simd.h" nogil:
         isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
         void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
                       isize M, isize N, isize K, int add, const float *bias) noexcept nogil
+        void (*gemv)(float *y, const float *x, const float *b, isize ldb, isize N, isize K,
+                     const float *bias, int far) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         const f32_activation *activations
@@ -60,6 +62,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_dot)(double *c, isize ldc, const double *a, isize lda, const double *b,
                       isize ldb, isize M, isize N, isize K, int add,
                       const double *bias) noexcept nogil
+        void (*gemv)(double *y, const double *x, const double *b, isize ldb, isize N, isize K,
+                     const double *bias, int far) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         const f64_activation *activations
@@ -108,6 +112,14 @@ cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const re
         f32.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
     else:
         f64.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
+
+
+cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
+                      const real *bias, int far) noexcept nogil:
+    if real is float:
+        f32.gemv(y, x, b, ldb, N, K, bias, far)
+    else:
+        f64.gemv(y, x, b, ldb, N, K, bias, far)
 
 
 cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,

@@ -16,6 +16,23 @@ typedef struct {
     int add;
 } NAME(dots);
 
+/* The first n of a block of dots go to c [+ c] [+ bias]. */
+ALWAYS_INLINE void NAME(store_dots)(REAL *c, NAME(block) dot, isize n, const REAL *bias, int add)
+{
+    if (n >= BLOCK) {
+        if (bias) dot += *(const NAME(block_mem) *)bias;
+        if (add) dot += *(const NAME(block_mem) *)c;
+        *(NAME(block_mem) *)c = dot;
+        return;
+    }
+    for (int i = 0; i < BLOCK - 1 && i < n; i++) {
+        REAL d = dot[i];
+        if (bias) d += bias[i];
+        if (add) d += c[i];
+        c[i] = d;
+    }
+}
+
 /* C (R, n) = A (R,K) B (n,K)^T [+ C] [+ bias], n <= S = DOT_COLUMNS. R is a
  * constant wherever this is inlined, so `sum` is registers. */
 ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R)
@@ -49,21 +66,9 @@ ALWAYS_INLINE void NAME(dots_run)(const NAME(dots) *t, isize n, const int R)
     EACH_ROW {
         REAL *c = t->c + r * t->ldc;
 #pragma GCC unroll 6
-        for (int s = 0; s < S; s += BLOCK) {
-            NAME(block) dot = NAME(add_lanes)(&sum[r][s]);
-            if (s + BLOCK <= n) {
-                if (t->bias) dot += *(const NAME(block_mem) *)(t->bias + s);
-                if (t->add) dot += *(const NAME(block_mem) *)(c + s);
-                *(NAME(block_mem) *)(c + s) = dot;
-            } else {
-                for (int i = 0; i < BLOCK - 1 && s + i < n; i++) {
-                    REAL d = dot[i];
-                    if (t->bias) d += t->bias[s + i];
-                    if (t->add) d += c[s + i];
-                    c[s + i] = d;
-                }
-            }
-        }
+        for (int s = 0; s < S; s += BLOCK)
+            NAME(store_dots)(c + s, NAME(add_lanes)(&sum[r][s]), n - s,
+                             t->bias ? t->bias + s : NULL, t->add);
     }
 #undef EACH_ROW
 #undef EACH_COLUMN
@@ -124,5 +129,58 @@ static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const R
             t.a += rows * lda;
             t.c += rows * ldc;
         }
+    }
+}
+
+/* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here. From
+ * the caches one stream is the fastest, asked for GEMV_AHEAD bytes before it is needed: from L2 238
+ * GB/s, with two or more rows of B at a time 127. From memory it is eight streams, not asked for:
+ * 74 GB/s, one 62 (Zen 5). */
+#define GEMV_AHEAD 2048
+
+/* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a
+ * time hide the latency of additions. Rows from n on repeat the last one. */
+ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isize n,
+                                   const REAL *x, isize K, const int R, const int P)
+{
+#define EACH _Pragma("GCC unroll 8") for (int i = 0; i < R * P; i++)
+    NAME(vec) part[8];
+    const REAL *row[8];
+    EACH part[i] = (NAME(vec)){0};
+    EACH if (i < R) row[i] = b + MIN(i, n - 1) * ldb;
+    isize k = 0;
+    for (; k + P * LANES <= K; k += P * LANES) {
+        EACH {
+            const REAL *at = row[i / P] + k + i % P * LANES;
+            part[i] += NAME(load)(at) * NAME(load)(x + k + i % P * LANES);
+            if (R == 1 && i * VECTOR_BYTES % 64 == 0)
+                __builtin_prefetch((const char *)at + GEMV_AHEAD);
+        }
+    }
+    for (; k < K; k += LANES) {
+        const NAME(mask) last = NAME(mask_first)(MIN(K - k, LANES));
+        EACH if (i % P == 0)
+            part[i] += NAME(load_part)(row[i / P] + k, last) * NAME(load_part)(x + k, last);
+    }
+    for (int r = 0; r < R; r++)
+        sum[r] = P == 1 ? part[r] : (part[0] + part[1]) + (part[2] + part[3]);
+#undef EACH
+}
+
+static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N, isize K,
+                       const REAL *bias, int far)
+{
+    const int several = far || K < 4 * LANES; /* too short for parts */
+    NAME(vec) sum[8];
+    for (isize n = 0; n < N; n += 8, b += 8 * ldb) {
+        const isize rows = MIN(8, N - n);
+        if (several)
+            NAME(gemv_rows)(sum, b, ldb, rows, x, K, 8, 1);
+        else
+            for (isize r = 0; r < 8; r++)
+                NAME(gemv_rows)(sum + r, b + MIN(r, rows - 1) * ldb, ldb, 1, x, K, 1, 4);
+        for (isize r = 0; r < rows; r += BLOCK)
+            NAME(store_dots)(y + n + r, NAME(add_lanes)(sum + r), rows - r,
+                             bias ? bias + n + r : NULL, 0);
     }
 }

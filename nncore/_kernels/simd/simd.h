@@ -38,9 +38,13 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
                      real *scratch);                                                               \
         isize (*gemm_scratch)(isize M, isize N, isize K);                                          \
         /* C (M,N) = A (M,K) B (N,K)^T [+ C] [+ bias (N)] as dot products along k: nothing is      \
-         * packed, so it is the one for few rows (M = 1: matrix times vector). */                  \
+         * packed, so it is the one for few rows. */                                               \
         void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
                          isize M, isize N, isize K, int add, const real *bias);                    \
+        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. far: B comes from memory, not     \
+         * from a cache */                                                                         \
+        void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
+                     const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
         const name##_activation *activations; /* ends with label == NULL */                        \

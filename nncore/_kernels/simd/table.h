@@ -18,6 +18,7 @@ const TABLE(table) TABLE(ISA) = {
     .gemm = NAME(gemm),
     .gemm_scratch = NAME(gemm_scratch),
     .gemm_dot = NAME(gemm_dot),
+    .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
     .activations = NAME(activations),
     .softmax = NAME(softmax),
