@@ -204,9 +204,13 @@ def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs)
     if sample_weight is not None:
         weight = real_array("sample_weight", sample_weight)
         steps = outputs[0][:-1]
-        if weight.shape not in ((rows,), (rows, *steps)):
+        expected = [(rows,)]
+        if steps and all(output[:-1] == steps for output in outputs):
+            expected.append((rows, *steps))
+        if weight.shape not in expected:
             raise ValueError(
-                f"{owner}: received sample_weight of shape {weight.shape}; expected ({rows},)"
+                f"{owner}: received sample_weight of shape {weight.shape}; expected "
+                + " or ".join(map(str, expected))
             )
         if not (np.isfinite(weight).all() and (weight >= 0).all()):
             raise ValueError(f"{owner}: received sample_weight with NaN or below 0; expected >= 0")

@@ -12,8 +12,9 @@ import numpy as np
 
 from nncore import initializers, layers, losses, metrics, optimizers, schedules
 from nncore._names import integer, received
+from nncore.graph import Graph
 from nncore.interop import safetensors
-from nncore.layers.base import Input, Layer, Symbol
+from nncore.layers.base import Input, Layer
 
 FORMAT = 1  # of the metadata; a newer one is refused
 STATE = "training."  # prefix of the tensors that are no parameters: "training.0.weight"...
@@ -211,26 +212,20 @@ def _construct(value: Any, custom: dict[str, type]) -> Any:
 
 def _describe_graph(graph: Any) -> dict[str, Any]:
     """Inputs by shape, layers once each, calls as (layer, inputs), outputs."""
-    found: list[Layer] = []
-    for _, symbol in graph.nodes:
-        if symbol.layer not in found:
-            found.append(symbol.layer)
-    place = {s: i for i, s in enumerate([*graph.inputs, *(s for _, s in graph.nodes)])}
+    inputs, layers, calls, outputs = graph.flat()
     return {
-        "inputs": [list(symbol.shape) for symbol in graph.inputs],
-        "layers": [_describe(layer) for layer in found],
-        "calls": [[found.index(s.layer), [place[i] for i in s.inputs]] for _, s in graph.nodes],
-        "outputs": [place[symbol] for symbol in graph.outputs],
+        "inputs": [list(symbol.shape) for symbol in inputs],
+        "layers": [_describe(layer) for layer in layers],
+        "calls": calls,
+        "outputs": outputs,
     }
 
 
 def _build_graph(description: dict[str, Any], custom: dict[str, type]):
-    symbols: list[Symbol] = [Input(tuple(shape)) for shape in description["inputs"]]
-    inputs = list(symbols)
-    built = [_construct(layer, custom) for layer in description["layers"]]
-    for number, sources in description["calls"]:
-        symbols.append(built[number]([symbols[i] for i in sources]))
-    return inputs, [symbols[i] for i in description["outputs"]]
+    inputs = [Input(tuple(shape)) for shape in description["inputs"]]
+    layers = [_construct(layer, custom) for layer in description["layers"]]
+    graph = Graph.from_flat(inputs, layers, description["calls"], description["outputs"], "load")
+    return graph.inputs, graph.outputs
 
 
 def _as_json(value: Any) -> Any:

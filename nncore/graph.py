@@ -48,3 +48,24 @@ class Graph:
         if len(set(names.values())) < len(names):
             raise ValueError(f"{owner}: two layers have one name among {sorted(names.values())}")
         self.nodes = [(names[symbol.layer], symbol) for symbol in calls]
+
+    def flat(self) -> tuple[list[Input], list[Layer], list[tuple[int, list[int]]], list[int]]:
+        """The same without references from symbol to symbol: inputs, layers once each, calls as
+        (layer, inputs) and outputs; values are numbered, inputs first, then calls."""
+        layers: dict[Layer, int] = {}
+        for _, symbol in self.nodes:
+            layers.setdefault(symbol.layer, len(layers))
+        place = {s: i for i, s in enumerate([*self.inputs, *(s for _, s in self.nodes)])}
+        calls = [(layers[s.layer], [place[i] for i in s.inputs]) for _, s in self.nodes]
+        return list(self.inputs), list(layers), calls, [place[s] for s in self.outputs]
+
+    @classmethod
+    def from_flat(cls, inputs, layers, calls, outputs, owner: str) -> Graph:
+        """What `flat` took apart."""
+        symbols: list[Symbol] = list(inputs)
+        for layer, sources in calls:
+            symbols.append(layers[layer]([symbols[i] for i in sources]))
+        return cls(inputs, [symbols[i] for i in outputs], owner)
+
+    def __reduce__(self) -> Any:  # symbols refer to one another as deeply as the network is
+        return Graph.from_flat, (*self.flat(), "Graph")

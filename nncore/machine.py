@@ -33,7 +33,8 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """What `set_num_threads` was told, or else NNCORE_NUM_THREADS, or else the processors."""
+    """What `set_num_threads` was told, or else NNCORE_NUM_THREADS, or else the processors; at
+    most 256."""
     return threads.threads()
 
 

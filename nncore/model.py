@@ -277,7 +277,7 @@ class Model(Training, Entry):
         if self._update is None:
             raise ValueError("apply_gradients: LBFGS needs the whole data set: use fit")
         with self._exclusive():
-            plan = self._forward_plan or self._plan("training", 1)
+            plan = self._plan("training", 1)
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
             status = plan.execute(UPDATE, 0, 1, rate)
             if status:
@@ -319,7 +319,7 @@ class Model(Training, Entry):
         state = {
             k: v
             for k, v in self.__dict__.items()
-            if k not in ("_plans", "_parameters", "_update", "_forward_plan", "_lock")
+            if k not in ("_plans", "_parameters", "_update", "_forward_plan", "_node_shapes")
         }
         return {
             "fields": {**state, "optimizer": self.optimizer},
@@ -350,7 +350,7 @@ def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
     model = cls.__new__(cls)
     fields = dict(state["fields"])
     model._start(0, fields.pop("dtype"))
-    model.optimizer = fields.pop("optimizer")
+    model._set_optimizer(fields.pop("optimizer"))
     model.__dict__.update(fields)
     if model.graph is not None:
         model._build(model.graph)

@@ -35,6 +35,14 @@ class Optimizer:
         for field in ("beta_1", "beta_2", "rho"):
             real(name, field, getattr(self, field, 0), "[0, 1)")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__ and name != "learning_rate":
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is fixed, only learning_rate may change; compile "
+                "the model with another optimizer"
+            )
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         return describe(self)
 

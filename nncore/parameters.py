@@ -38,6 +38,12 @@ class Views(dict[str, np.ndarray]):
         for name, value in dict(*others, **named).items():
             self[name] = value
 
+    def __reduce__(self) -> Any:  # a copy is an ordinary dict of arrays
+        return dict, ({name: view.copy() for name, view in self.items()},)
+
+    def __copy__(self) -> dict[str, np.ndarray]:
+        return dict(self)
+
     def _fixed(self, *_: Any) -> Any:
         raise TypeError("the parameters of a model cannot be removed or added by hand")
 

@@ -245,11 +245,12 @@ class Plan(Loop):
         planner.bind(address(self._arena))
         self.set_ops(self.ops, planner.backward, meets[:n], meets[n:])
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
+        shown = [root(y) for y in self.outputs]
         for gather in self.gathers:
             gather.settle(planner.sharing(gather.x))
             # Arrays for Python must not outlive what they show, nor may the user's array change
             # or go between `forward` and `backward`.
-            gather.copy = self.alone or self.purpose == "training"
+            gather.copy = self.alone or self.purpose == "training" or gather.x in shown
         if self.purpose == "inference" and len(self.outputs) == 1 and not self.alone:
             y = self.outputs[0]
             self.set_output(planner.sharing(y), y.shape)
@@ -274,6 +275,7 @@ class Plan(Loop):
             p = self.parameters
             return (p.gradient_views if grad else p.views)[tensor.parameter]
         start = tensor.addresses[grad] - address(self._arena)
+        assert 0 <= start < self.arena_bytes, "a tensor outside of the plan's memory"
         count = rows * tensor.size * tensor.itemsize
         dtype = self.dtype if tensor.itemsize == self.dtype.itemsize else np.uint8
         return self._arena[start : start + count].view(dtype).reshape(rows, *tensor.shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nncore import data, losses, optimizers
 from nncore._names import positive_int, rate, received
-from nncore.arena import address, aligned_zeros
+from nncore.arena import aligned_zeros
 from nncore.evaluation import evaluate, try_metrics
 from nncore.failures import explain
 from nncore.history import History, Progress
@@ -29,7 +29,7 @@ class Training:
     # What Model brings along.
     graph: Graph | None
     dtype: np.dtype
-    training: bool
+    optimizer: Any
     trainer: Any
     _parameters: Parameters
     _output_shapes: list[tuple[int, ...]]
@@ -40,9 +40,12 @@ class Training:
     _graph_for: Callable[[Any], Graph]
     _plan: Callable[..., Plan]
     begin_training: Callable[[], None]
+    end_training: Callable[[], None]
+    _set_optimizer: Callable[[Any], None]
+    _forward_plan: Plan | None
 
     def _reset_training(self) -> None:
-        self.optimizer: Any = None  # an Optimizer, after `compile`
+        self._set_optimizer(None)  # an Optimizer, after `compile`
         self.loss: Any = None
         self.metrics: list[list[Metric]] = []
         self.history: History | None = None
@@ -75,12 +78,14 @@ class Training:
         found = [[known.get(metric) for metric in group] for group in groups]
         if len(found) != len(chosen):
             raise ValueError(f"compile: received metrics for {len(found)} of {len(chosen)} outputs")
-        self.optimizer = optimizers.get(optimizer)
-        self.loss, self._losses, self.metrics = loss, chosen, found
-        self._update, self.trainer = None, None
-        self._plans.clear()
-        if self.graph is not None:
-            self._bind_optimizer()
+        optimizer = optimizers.get(optimizer)
+        with self._exclusive():
+            self._set_optimizer(optimizer)
+            self.loss, self._losses, self.metrics = loss, chosen, found
+            self._update = self.trainer = self._forward_plan = None
+            self._plans.clear()
+            if self.graph is not None:
+                self._bind_optimizer()
 
     def _needs_compile(self, what: str) -> None:
         if self.optimizer is None:
@@ -95,13 +100,9 @@ class Training:
         if isinstance(self.optimizer, optimizers.LBFGS):
             return
         update = self.optimizer.update()
-        row = p.values.nbytes
-        block = aligned_zeros(update.vectors * row)
+        block = aligned_zeros(update.vectors * p.values.nbytes)
         self._moments = block.view(p.dtype).reshape(update.vectors, p.values.size)
-        states = [address(block) + i * row for i in range(update.vectors)]
-        update.bind(
-            address(p.values), address(p.gradients), states, p.values.size, p.dtype.itemsize == 8
-        )
+        update.bind(p.values, p.gradients, self._moments)
         self._update = update
         self._plans.clear()
 
@@ -112,7 +113,7 @@ class Training:
         try:
             yield
         finally:
-            self.training = False
+            self.end_training()
 
     def _examples(self, x, y, sample_weight, class_weight, finite=False) -> data.Examples:
         graph = self._graph_for(x if not isinstance(x, data.Examples) else None)

@@ -62,11 +62,11 @@ def hold():
     """Keeps BLAS at one thread until `release`: two pools on the same processors cost 20x."""
     global _held
     with _lock:  # asking a pool gives up the GIL
-        if _held == 0:
+        _held += 1  # first: an interrupt from here on is undone by the caller's `release`
+        if _held == 1:
             _before[:] = [pool.get_num_threads() for pool in pools()]
             for pool in pools():
                 pool.set_num_threads(1)
-        _held += 1
 
 
 def release():

@@ -10,7 +10,6 @@ from nncore._kernels cimport blas
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, gemv, isize, real, sum_rows,
                                    vector_bytes)
-from nncore._kernels.threads cimport most_members
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
@@ -107,12 +106,13 @@ cdef class Dense(Op):
         self.positions = y.size // self.O
         self.units_by_rows = self.O < FEW_COLUMNS
         self.inputs_by_rows = self.I < FEW_COLUMNS
-        self.forward_by_rows = self.units_by_rows
         self.backward_by_rows = False
         self.work = 2.0 * self.I * self.O * self.positions
         self.lanes = vector_bytes() // y.itemsize
         cdef isize B = rows * self.positions, elements
         self.uses_blas = prefers_blas(B, self.I, self.O, self.is_double)
+        # BLAS gets its pieces dealt out, not a member's own rows
+        self.forward_by_rows = self.units_by_rows and not self.uses_blas
         if self.is_double:
             elements = max(f64.gemm_scratch(B, self.O, self.I),
                            f64.gemm_scratch(B, self.I, self.O),
@@ -130,7 +130,7 @@ cdef class Dense(Op):
             return
         # BLAS rounds by the shapes it gets: these must depend on the number of threads asked for
         # only, not on how many members there happen to be.
-        piece.members = most_members()
+        piece.members = run.asked
         while piece.member < piece.members:
             self.forward_share(&piece)
             piece.member += run.members
@@ -140,7 +140,7 @@ cdef class Dense(Op):
         if not self.uses_blas:
             self.backward_share(run)
             return
-        piece.members = most_members()
+        piece.members = run.asked
         while piece.member < piece.members:
             self.backward_share(&piece)
             piece.member += run.members

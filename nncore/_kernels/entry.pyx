@@ -3,6 +3,8 @@
 For plain arrays and plans that exist already they go straight to the compiled loop; everything
 else (other types, shapes, several inputs, errors, first calls) goes to `nncore.model`.
 """
+import os
+
 from libc.math cimport INFINITY
 from nncore._kernels.arrays cimport Array, copied, look
 from nncore._kernels.gather cimport Gather
@@ -11,12 +13,25 @@ from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
 cdef enum:
     NOT_SIMPLE = -1
 
+# A number for this process: a child of fork does not take part in what its parent was doing.
+cdef long long process = 1
+
+
+def _count_fork():
+    global process
+    process += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 cdef class Entry:
     """The base of Model: its plans that are ready to run."""
     cdef list first, more             # idle inference plans by the bit length of their capacity
     cdef public Loop trainer          # the plan of a training step, once there is one
-    cdef public object optimizer
-    cdef public bint training         # a thread is training this model
+    cdef readonly object optimizer
+    cdef long long in_training        # in which process a thread trains this model, 0: none
     cdef public unsigned long long _passes   # training passes so far: the random generator's step
 
     def __cinit__(self, *args, **options):
@@ -38,11 +53,22 @@ cdef class Entry:
 
     def begin_training(self):
         """Marks the model as in training; RuntimeError if another thread trains it."""
-        if self.training:
+        if self.in_training == process:
             raise RuntimeError(
                 "this model is being trained by another thread (or by the fit that this is called "
                 "from): train copies, or one after the other")
-        self.training = True
+        self.in_training = process
+
+    def end_training(self):
+        self.in_training = 0
+
+    @property
+    def training(self):
+        """Whether a thread of this process is training this model."""
+        return self.in_training == process
+
+    def _set_optimizer(self, optimizer):
+        self.optimizer = optimizer
 
     def __call__(self, x):
         """The network's output for inputs x, in a fresh array: inference, lowest overhead.
@@ -74,11 +100,12 @@ cdef class Entry:
         cdef Gather inputs, targets
         cdef Py_ssize_t rows
         cdef int status = NOT_SIMPLE
-        if plan is None or self.training or plan.feed_count != 2 or type(rate) is not float:
+        if (plan is None or self.in_training == process or plan.feed_count != 2
+                or not isinstance(rate, (float, int))):
             return NOT_SIMPLE
         if not 0 <= <double> rate < INFINITY or (phases & UPDATE and plan.update is None):
             return NOT_SIMPLE
-        self.training = True
+        self.in_training = process
         inputs, targets = <Gather> plan.feeds[0], <Gather> plan.feeds[1]
         try:
             rows = inputs.rows if inputs.open(x) and targets.open(y) else 0
@@ -89,7 +116,7 @@ cdef class Entry:
         finally:
             inputs.close()
             targets.close()
-            self.training = False
+            self.in_training = 0
         return status
 
     def train_on_batch(self, x, y, sample_weight=None, class_weight=None):

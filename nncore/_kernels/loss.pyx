@@ -35,6 +35,8 @@ cdef class Loss(Op):
         self.sums, self.prediction = sums, prediction
         self.n = x.shape[len(x.shape) - 1] if x.shape else 1
         self.positions = x.size // max(1, self.n)
+        if weight is not None and weight.size not in (1, self.positions):
+            raise ValueError(f"sample_weight of {weight.shape} for an output of {x.shape}")
         self.work = 10.0 * x.size
         self.forward_by_rows = False  # by blocks of rows
         self.backward_reads_x = prediction is None

@@ -4,9 +4,11 @@ cdef struct Run:
     Py_ssize_t rows            # of this batch: at most what the plan was built for
     Py_ssize_t first           # where the batch starts in the data's order
     int member, members        # which share of the work
+    int asked                  # as many members were asked for: at least so many as came
     unsigned long long key     # of the random generator, and its counter
     unsigned long long step
     char *scratch              # this member's, as large as the greediest op asked for
+    unsigned long denormals    # what restores the caller's treatment of them
     int bad                    # data that an op refused: the number of the op, else 0
 
 
@@ -25,7 +27,7 @@ cdef class Tensor:
 cdef class Op:
     cdef readonly tuple inputs, outputs, saved
     cdef readonly bint is_double
-    cdef public unsigned int add
+    cdef public unsigned long long add
     cdef public str layer
     cdef public int number
     # Facts that the planner reads; an op sets them when it is made.

@@ -10,6 +10,7 @@ cdef class Update:
     cdef isize n
     cdef isize block             # sums of squares are formed over so many at a time
     cdef double *sums
+    cdef object vectors_held     # the arrays behind the addresses
     cdef public double clipnorm  # 0: none
     cdef public double weight_decay
     cdef public int64_t step     # steps done

@@ -3,6 +3,7 @@
 The rules stand in simd/optimizer.h; here they meet their hyper-parameters.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from nncore._kernels.arrays cimport array_data
 from nncore._kernels.simd cimport f32, f64
 
 
@@ -20,14 +21,17 @@ cdef class Update:
     def set_options(self):
         pass
 
-    def bind(self, size_t p, size_t g, states, isize n, bint is_double):
-        """Tells where the vectors are (addresses)."""
-        self.p, self.g, self.n, self.is_double = <char *> p, <char *> g, n, is_double
+    def bind(self, p, g, states):
+        """Tells which vectors to work on: flat arrays of one length and type, ``states`` (vectors,
+        n); they are kept alive."""
+        cdef isize n = p.size
+        self.vectors_held = (p, g, states)
+        self.p, self.g, self.n, self.is_double = array_data(p), array_data(g), n, p.itemsize == 8
         # Blocks of some cache lines: enough of them to share out, few enough to add up.
         self.block = max(512, n // 512 // 16 * 16)
         self.sums = <double *> PyMem_Realloc(self.sums, (n // self.block + 1) * sizeof(double))
-        for i, address in enumerate(states):
-            self.state[i] = <char *> <size_t> address
+        for i, state in enumerate(states):
+            self.state[i] = array_data(state)
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:

@@ -43,6 +43,7 @@ cdef class Loop:
     # The run under way:
     cdef int phases
     cdef Py_ssize_t rows, first
+    cdef int asked
     cdef unsigned long long step
     cdef double rate
     cdef readonly double loss

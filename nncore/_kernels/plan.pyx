@@ -120,6 +120,8 @@ cdef class Loop:
         """As many members as there is work for: small work stays on the caller."""
         cdef int most = min(threads.most_members(), self.most_members)
         cdef double work = self.work * rows * (3 if phases & BACKWARD else 1)
+        if phases & UPDATE:
+            work += 20.0 * self.update.n
         if self.alone:
             return 1
         if threads.forced() or most <= 1:
@@ -129,8 +131,9 @@ cdef class Loop:
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
         """Runs some phases on rows first..first+rows of what the gathers read."""
         cdef int i, members
-        self.phases, self.first, self.rows = phases, first, rows
+        self.phases, self.asked = phases, threads.most_members()
         if phases & FORWARD:
+            self.first, self.rows = first, rows
             for i in range(self.feed_count):
                 (<Gather> self.feeds[i]).locate(first)
         members = self.team_size(rows, phases)
@@ -157,9 +160,10 @@ cdef class Loop:
         cdef int i
         cdef unsigned long denormals = threads.flush_denormals()
         run.rows, run.first = self.rows, self.first
-        run.member, run.members = member, members
+        run.member, run.members, run.asked = member, members, self.asked
         run.key, run.step = self.key, self.step
         run.scratch = self.scratch + member * self.scratch_size
+        run.denormals = denormals
         run.bad = 0
         if self.phases & FORWARD:
             for i in range(self.forwards):
@@ -218,10 +222,16 @@ cdef class Loop:
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
         """`run` without the GIL, but where that would cost more than the run."""
         cdef int status
-        if self.work * rows < WORTH_THE_GIL:
+        if self.work * rows < WORTH_THE_GIL and not self.uses_blas:
             return self.run(phases, first, rows)
-        with nogil:
-            status = self.run(phases, first, rows)
+        try:
+            if self.uses_blas:
+                blas.hold()
+            with nogil:
+                status = self.run(phases, first, rows)
+        finally:
+            if self.uses_blas:
+                blas.release()
         return status
 
     # What Python calls. `Plan` and `Model` check what they pass.
@@ -241,13 +251,7 @@ cdef class Loop:
         if self.output_aliases is not None:
             for tensor in self.output_aliases:
                 (<Tensor> tensor).data = self.output_home
-        if self.uses_blas:
-            blas.hold()
-        try:
-            status = self.run_released(phases, first, rows)
-        finally:
-            if self.uses_blas:
-                blas.release()
+        status = self.run_released(phases, first, rows)
         if phases & UPDATE and status == GOOD:
             self.update.step += 1
         return status
@@ -272,9 +276,9 @@ cdef class Loop:
         for gather in self.gathers:
             if end > (<Gather> gather).rows:
                 raise ValueError(f"rows up to {end} of {(<Gather> gather).rows}")
-        if self.uses_blas:
-            blas.hold()
         try:
+            if self.uses_blas:
+                blas.hold()
             with nogil:
                 while first < end:
                     rows = min(batch, end - first)
@@ -300,10 +304,12 @@ cdef class Loop:
         cdef Run run
         run.rows, run.first, run.member, run.members = self.rows, self.first, 0, 1
         run.key, run.step, run.scratch, run.bad = self.key, self.step, self.scratch, 0
+        run.asked, run.denormals = self.asked, threads.flush_denormals()
         if backward:
             op.backward(&run)
         else:
             op.forward(&run)
+        threads.restore_denormals(run.denormals)
         return op.loss(self.rows)
 
     @property
@@ -332,11 +338,7 @@ cdef class Loop:
         y = new_array(rows, self.output_shape, self.output_is_double)
         for tensor in self.output_aliases:
             (<Tensor> tensor).data = array_data(y)
-        if self.uses_blas:
-            blas.hold()
         status = self.run_released(FORWARD, 0, rows)
-        if self.uses_blas:
-            blas.release()
         gather.close()
         if status != GOOD:
             self.fail(status)

@@ -6,10 +6,11 @@ they work everywhere. An exception stops the run and reaches the caller.
 import numpy
 
 from nncore._kernels.op cimport Op, Run, Tensor, adds
+from nncore._kernels.threads cimport flush_denormals, restore_denormals
 
 
 cdef class PythonOp(Op):
-    """Calls ``run_forward(rows)`` and ``run_backward(rows, wanted)`` with the plan's memory.
+    """Calls the user's functions with views of the plan's memory.
 
     forward(*inputs) -> output; backward(dy, y, *inputs) -> one gradient for each input (None:
     zero). Arrays are views of the plan's memory, (rows, *shape), parameters without rows.
@@ -62,6 +63,7 @@ cdef class PythonOp(Op):
     cdef void forward(self, Run *run) noexcept nogil:
         if run.bad:  # what was computed so far is of no use: do not call the user with it
             return
+        restore_denormals(run.denormals)  # the user's NumPy is none of a plan's business
         with gil:
             self.error = None
             try:
@@ -69,16 +71,19 @@ cdef class PythonOp(Op):
             except BaseException as error:
                 self.error = error
                 run.bad = self.number
+        flush_denormals()
 
     cdef void backward(self, Run *run) noexcept nogil:
         if run.bad:
             return
+        restore_denormals(run.denormals)
         with gil:
             try:
                 self.run_backward(run.rows)
             except BaseException as error:
                 self.error = error
                 run.bad = self.number
+        flush_denormals()
 
 
 cdef class PythonLoss(PythonOp):

@@ -79,23 +79,25 @@ static struct {
     OWN_CACHE_LINE atomic_uint opened;  /* how often the barrier has let its members through */
     OWN_CACHE_LINE atomic_int sleepers;
     pthread_mutex_t mutex; /* for sleeping and waking only */
-    pthread_cond_t wake;
     int missed; /* somebody did not come to the last run */
     long long impatient_until; /* after that, members are waited for again */
     int workers; /* threads that exist, besides the callers */
-    pthread_t worker[TEAM_MAX];
+    struct {
+        pthread_t thread;
+        pthread_cond_t wake;
+        atomic_int asleep;
+    } worker[TEAM_MAX];
     int avoided; /* the processor that the workers keep off, + 1; 0: none */
     pthread_t caller;     /* of the run under way, */
     long long waited;     /* how long it has waited for members, */
     long long alone_until; /* and until when runs go without them; nanoseconds */
-} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t fork_handler_once = PTHREAD_ONCE_INIT;
 
 /* The child of a fork has the forking thread only, and locks in any state. */
 static void forget_workers(void) {
     pthread_mutex_init(&pool.mutex, NULL);
-    pthread_cond_init(&pool.wake, NULL);
     atomic_store(&pool.taken, 0);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
@@ -105,7 +107,9 @@ static void forget_workers(void) {
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_workers); }
 
-static unsigned long long wait_for_run(unsigned long long seen) {
+/* Worker w waits for a run after `seen`; returns its number. Runs of fewer members than w + 2 are
+ * none of its business: it sleeps through them. */
+static unsigned long long wait_for_run(int w, unsigned long long seen) {
     unsigned long long run;
     long long deadline = team_clock() + SPIN_NANOSECONDS;
     do {
@@ -116,13 +120,18 @@ static unsigned long long wait_for_run(unsigned long long seen) {
         }
         sched_yield();
         /* Who came too late for a run stays awake for the next. */
-    } while (team_clock() < deadline || atomic_load_explicit(&pool.taken, memory_order_relaxed));
+    } while (team_clock() < deadline ||
+             (atomic_load_explicit(&pool.taken, memory_order_relaxed) && pool.wanted > w + 1));
 
     pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.worker[w].asleep, 1);
     atomic_fetch_add(&pool.sleepers, 1);
-    while ((run = atomic_load(&pool.announced)) == seen)
-        pthread_cond_wait(&pool.wake, &pool.mutex);
+    while ((run = atomic_load(&pool.announced)) == seen || pool.wanted < w + 2) {
+        seen = run;
+        pthread_cond_wait(&pool.worker[w].wake, &pool.mutex);
+    }
     atomic_fetch_sub(&pool.sleepers, 1);
+    atomic_store(&pool.worker[w].asleep, 0);
     pthread_mutex_unlock(&pool.mutex);
     return run;
 }
@@ -138,11 +147,12 @@ static int join(unsigned long long run) {
     return 0;
 }
 
-static void *worker(void *last_run) {
-    unsigned long long run = (uintptr_t)last_run;
+static void *worker(void *number) {
+    int w = (int)(intptr_t)number;
+    unsigned long long run = 0;
     for (;;) {
-        run = wait_for_run(run);
-        int member = join(run);
+        run = wait_for_run(w, run);
+        int member = pool.wanted < w + 2 ? 0 : join(run);
         if (member == 0) continue;
         while (atomic_load_explicit(&pool.started, memory_order_acquire) != run) PAUSE();
         pool.work(pool.argument, member, pool.members);
@@ -162,7 +172,7 @@ static void make_way(void) {
     CPU_CLR(here, &allowed);
     if (CPU_COUNT(&allowed) == 0) return;
     for (int i = 0; i < pool.workers; i++)
-        pthread_setaffinity_np(pool.worker[i], sizeof allowed, &allowed);
+        pthread_setaffinity_np(pool.worker[i].thread, sizeof allowed, &allowed);
     pool.avoided = here + 1;
 #endif
 }
@@ -175,11 +185,12 @@ static void hire(int wanted) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    void *last_run = (void *)(uintptr_t)atomic_load(&pool.announced);
     while (pool.workers < wanted) {
-        pthread_t *thread = &pool.worker[pool.workers];
-        if (pthread_create(thread, NULL, worker, last_run) != 0) break;
-        pthread_detach(*thread);
+        int w = pool.workers;
+        pthread_cond_init(&pool.worker[w].wake, NULL);
+        atomic_store(&pool.worker[w].asleep, 0);
+        if (pthread_create(&pool.worker[w].thread, NULL, worker, (void *)(intptr_t)w) != 0) break;
+        pthread_detach(pool.worker[w].thread);
         pool.workers++;
         pool.avoided = 0;
     }
@@ -199,7 +210,8 @@ static int gather(team_work work, void *argument, int members, long long patienc
     atomic_store(&pool.announced, run);
     if (atomic_load(&pool.sleepers) > 0) {
         pthread_mutex_lock(&pool.mutex);
-        pthread_cond_broadcast(&pool.wake);
+        for (int w = 0; w < members - 1; w++)
+            if (atomic_load(&pool.worker[w].asleep)) pthread_cond_signal(&pool.worker[w].wake);
         pthread_mutex_unlock(&pool.mutex);
     }
     unsigned long long full = run * SEATS + (unsigned)members;

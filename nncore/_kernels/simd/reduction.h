@@ -127,9 +127,19 @@ static double NAME(sum_squares)(const REAL *x, isize n) {
 /* 1 if no x is inf or NaN. Those have an exponent of all ones: adding one to it carries into the
  * sign bit. Integers: no rounding, no early exit, so this runs at the speed of memory. */
 static int NAME(all_finite)(const REAL *x, isize n) {
-    NAME(bits) carry = 0;
-    for (isize i = 0; i < n; i++) {
-        NAME(bits) b;
+    enum { CHUNK = 256 / sizeof(REAL), LINE = 64 / sizeof(REAL) };
+    NAME(bits) b, carry = 0, part[CHUNK] = {0};
+    isize i = 0;
+    for (; i + CHUNK <= n; i += CHUNK) {
+        /* asked for in time, 237 GB/s from L2; else 125 (Zen 5) */
+        for (int j = 0; j < CHUNK; j += LINE) __builtin_prefetch(x + i + j + 8 * CHUNK);
+        for (int j = 0; j < CHUNK; j++) {
+            memcpy(&b, x + i + j, sizeof b);
+            part[j] |= (b & ~SIGN) + ((NAME(bits))1 << FRACTION);
+        }
+    }
+    for (int j = 0; j < CHUNK; j++) carry |= part[j];
+    for (; i < n; i++) {
         memcpy(&b, x + i, sizeof b);
         carry |= (b & ~SIGN) + ((NAME(bits))1 << FRACTION);
     }

@@ -1,0 +1,143 @@
+"""What outlives what: plans, optimizers, copies and children never reach memory that is gone."""
+
+import copy
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import nncore as nn
+
+X = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
+Y = np.arange(60) % 3
+
+
+def network(optimizer="adam"):
+    model = nn.Sequential([nn.Input((20,)), nn.Dense(30, "relu"), nn.Dense(3)], seed=0)
+    model.compile(optimizer, "cross_entropy")
+    return model
+
+
+class During(nn.callbacks.Callback):
+    """Does something once, in the middle of `fit`."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_batch_end(self, model, batch, logs):
+        if batch == 1:
+            self.act(model)
+
+
+def test_compile_is_refused_while_the_model_trains():
+    model = network()
+    with pytest.raises(RuntimeError, match="being trained"):
+        act = During(lambda model: model.compile("sgd", "cross_entropy"))
+        model.fit(X, Y, batch_size=10, callbacks=[act], verbose=False)
+    assert isinstance(model.optimizer, nn.Adam)
+    model.fit(X, Y, verbose=False)
+
+
+def test_compile_forgets_the_forward_pass_before():
+    model = network()
+    model.forward(X)
+    model.compile("sgd", "cross_entropy")
+    model.apply_gradients()
+    with pytest.raises(RuntimeError, match="call forward"):
+        model.backward(np.zeros((60, 3)))
+
+
+def test_an_update_between_forward_and_backward_leaves_the_batch_alone():
+    model = network("sgd")
+    model.forward(X)
+    model.apply_gradients()
+    assert model.backward(np.ones((60, 3))).shape == X.shape
+
+
+def test_an_optimizer_is_fixed_but_for_its_rate():
+    model = network()
+    with pytest.raises(AttributeError, match="not writable"):
+        model.optimizer = nn.SGD(1.0)
+    with pytest.raises(AttributeError, match="beta_1 is fixed, only learning_rate may change"):
+        model.optimizer.beta_1 = 0.5
+    before = {name: view.copy() for name, view in model.params.items()}
+    model.optimizer.learning_rate = 0
+    model.train_on_batch(X, Y)
+    assert all((before[name] == view).all() for name, view in model.params.items())
+
+
+def test_parameters_can_be_copied():
+    model = network()
+    copies = [f(model.params) for f in (copy.copy, copy.deepcopy)]
+    copies.append(pickle.loads(pickle.dumps(model.params)))
+    assert [type(c) for c in copies] == [dict] * 3
+    assert all((c["0.weight"] == model.params["0.weight"]).all() for c in copies)
+    copies[1]["0.weight"] += 1
+    assert (copies[1]["0.weight"] != model.params["0.weight"]).all()
+
+
+def test_a_deep_network_can_be_copied():
+    model = nn.Sequential([nn.Input((2,)), *[nn.Dense(2) for _ in range(600)]], seed=0)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert (other([[1.0, 2.0]]) == model([[1.0, 2.0]])).all()
+
+
+@pytest.mark.parametrize("layer", [nn.Flatten(), nn.Dropout(0.5), nn.Activation("linear")])
+def test_an_output_may_be_the_input(layer):
+    model = nn.Sequential([nn.Input((20,)), layer])
+    model.compile("sgd", "mse", metrics=["mse"])
+    scores = model.evaluate(X, np.zeros_like(X))
+    assert scores["mse"] == pytest.approx((X.astype(float) ** 2).mean(), rel=1e-6)
+
+
+def test_weights_of_steps_must_fit_every_output():
+    x = nn.Input((5, 2))
+    model = nn.Model(x, [nn.Dense(3)(x), nn.Reshape((5000, 1))(nn.Dense(5000)(nn.Flatten()(x)))])
+    model.compile("sgd", "mse")
+    data = np.zeros((4, 5, 2)), [np.zeros((4, 5, 3)), np.zeros((4, 5000, 1))]
+    with pytest.raises(ValueError, match=r"sample_weight of shape \(4, 5\); expected \(4,\)"):
+        model.evaluate(*data, sample_weight=np.ones((4, 5)))
+    model.evaluate(*data, sample_weight=np.ones(4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_may_train_what_its_parent_was_training():
+    def fork(model):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                model.train_on_batch(X, Y)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+
+    network().fit(X, Y, batch_size=10, callbacks=[During(fork)], verbose=False)
+
+
+def test_denormals_are_the_users_in_layers_of_their_own():
+    class Tiny(nn.Layer):
+        def forward(self, x):
+            return x * np.float32(1e-40) * np.float32(1e38)
+
+    model = nn.Sequential([nn.Input((1,)), Tiny()])
+    assert model([[1.0]])[0, 0] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_layer_takes_sixty_four_inputs():
+    inputs = [nn.Input((1,)) for _ in range(65)]
+
+    class Sum(nn.Layer):
+        def forward(self, *x):
+            return sum(x)
+
+        def backward(self, dy, y, *x):
+            return [dy] * len(x)
+
+    model = nn.Model(inputs[:64], Sum()(inputs[:64]))
+    model.forward([np.ones((1, 1))] * 64)
+    assert [g.item() for g in model.backward([[2.0]])] == [2.0] * 64
+    with pytest.raises(ValueError, match="65 inputs and parameters; a layer takes 64"):
+        nn.Model(inputs, Sum()(inputs))([np.ones((1, 1))] * 65)
