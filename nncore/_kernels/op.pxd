@@ -18,6 +18,7 @@ cdef class Tensor:
     cdef readonly tuple shape
     cdef readonly Py_ssize_t size
     cdef readonly int itemsize
+    cdef readonly bint has_rows
     cdef readonly str parameter
     cdef public object producer
     cdef public object base
@@ -34,12 +35,13 @@ cdef class Op:
     cdef public bint forward_by_rows, backward_by_rows
     cdef public bint backward_reads_x, backward_reads_y
     cdef public bint in_place
-    cdef public bint holds_gil, uses_blas
+    cdef public bint holds_gil, uses_blas, commits
     cdef public double work
     cdef public Py_ssize_t scratch_size
 
     cdef void forward(self, Run *run) noexcept nogil
     cdef void backward(self, Run *run) noexcept nogil
+    cdef void commit(self, Py_ssize_t rows) noexcept nogil
     cdef double loss(self, Py_ssize_t rows) noexcept nogil
 
 
