@@ -14,6 +14,7 @@ from nncore.history import History
 from nncore.layers import (
     Activation,
     Add,
+    BatchNormalization,
     Concatenate,
     Dense,
     Dropout,
@@ -23,6 +24,7 @@ from nncore.layers import (
     Layer,
     Multiply,
     Reshape,
+    Residual,
 )
 from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
 from nncore.model import Model, load
@@ -37,11 +39,11 @@ __version__ = "0.1.0"
 _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when first asked for
 
 __all__ = [
-    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Dense",
-    "Dropout", "Embedding", "Flatten", "History", "Input", "Layer", "Model", "Multiply",
-    "NonFiniteError", "RMSprop", "Reshape", "Sequential", "callbacks", "datasets", "get_include",
-    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
-    "set_num_threads", "show_config",
+    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "BatchNormalization",
+    "Concatenate", "Dense", "Dropout", "Embedding", "Flatten", "History", "Input", "Layer",
+    "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape", "Residual", "Sequential",
+    "callbacks", "datasets", "get_include", "get_num_threads", "initializers", "load",
+    "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -107,6 +107,12 @@ def torch_dense(activation: str = "linear") -> Callable[..., Any]:
     return lambda p, x: sigma(F.linear(x, p["weight"], p.get("bias")))
 
 
+def torch_nested_residual(p, x):
+    h = torch.tanh(F.linear(x, p["body.0.weight"], p["body.0.bias"]))
+    h = F.linear(h, p["body.1.body.0.weight"], p["body.1.body.0.bias"]) + h
+    return h + F.linear(x, p["shortcut.way.weight"], p["shortcut.way.bias"])
+
+
 LAYERS = [
     *(
         LayerCase(
@@ -161,6 +167,20 @@ LAYERS = [
         nn.Concatenate(axis=1),
         shapes=([(3,), (2,)], [(1, 3), (4, 3)], [(2, 2, 3), (1, 2, 3), (3, 2, 3)]),
         torch=lambda p, *xs: torch.cat(xs, 1),
+    ),
+    # its parity with PyTorch is in test_batch_normalization.py: training and inference differ
+    LayerCase(nn.BatchNormalization(), shapes=((5,), (1,), (2, 3, 17), (1, 40))),
+    LayerCase(
+        nn.Residual(nn.Dense(5, "tanh"), activation="sigmoid"),
+        shapes=((5,), (3, 5)),
+        torch=lambda p, x: torch.sigmoid(
+            torch.tanh(F.linear(x, p["body.0.weight"], p["body.0.bias"])) + x
+        ),
+    ),
+    LayerCase(
+        nn.Residual([nn.Dense(6, "tanh"), nn.Residual(nn.Dense(6))], [nn.Dense(6, name="way")]),
+        shapes=((4,), (2, 1)),
+        torch=torch_nested_residual,
     ),
     LayerCase(
         Gate(),

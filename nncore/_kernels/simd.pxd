@@ -34,6 +34,15 @@ cdef extern from "simd/simd.h" nogil:
                      const float *bias, int far) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const float *x, const float *shift, isize P,
+                                isize C) noexcept nogil
+        void (*channel_products)(double *s, double *q, const float *dy, const float *x,
+                                 const float *mean, isize P, isize C) noexcept nogil
+        void (*channel_affine)(float *y, const float *x, const float *mean, const float *scale,
+                               const float *offset, isize P, isize C) noexcept nogil
+        void (*channel_affine_backward)(float *dx, const float *dy, const float *x, const float *mean,
+                                        const float *scale, const float *slope, const float *offset,
+                                        isize P, isize C, int add) noexcept nogil
         const f32_activation *activations
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
                         isize n) noexcept nogil
@@ -66,6 +75,15 @@ cdef extern from "simd/simd.h" nogil:
                      const double *bias, int far) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const double *x, const double *shift, isize P,
+                                isize C) noexcept nogil
+        void (*channel_products)(double *s, double *q, const double *dy, const double *x,
+                                 const double *mean, isize P, isize C) noexcept nogil
+        void (*channel_affine)(double *y, const double *x, const double *mean, const double *scale,
+                               const double *offset, isize P, isize C) noexcept nogil
+        void (*channel_affine_backward)(double *dx, const double *dy, const double *x, const double *mean,
+                                        const double *scale, const double *slope, const double *offset,
+                                        isize P, isize C, int add) noexcept nogil
         const f64_activation *activations
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
                         isize n) noexcept nogil

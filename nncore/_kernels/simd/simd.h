@@ -47,6 +47,19 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
+        /* Channels of x (P,C), P positions; sums are added to s (C) and q (C).                    \
+         * moments: of x - shift and its square; products: of dy and dy (x - mean) */              \
+        void (*channel_moments)(double *s, double *q, const real *x, const real *shift, isize P,   \
+                                isize C);                                                          \
+        void (*channel_products)(double *s, double *q, const real *dy, const real *x,              \
+                                 const real *mean, isize P, isize C);                              \
+        /* y = (x - mean) scale + offset; y may be x */                                            \
+        void (*channel_affine)(real *y, const real *x, const real *mean, const real *scale,        \
+                               const real *offset, isize P, isize C);                              \
+        /* dx = dy scale - (x - mean) slope - offset [+ dx]; dx may be dy */                       \
+        void (*channel_affine_backward)(real *dx, const real *dy, const real *x, const real *mean, \
+                                        const real *scale, const real *slope, const real *offset,  \
+                                        isize P, isize C, int add);                                \
         const name##_activation *activations; /* ends with label == NULL */                        \
         /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \

@@ -9,6 +9,7 @@
 #include "reduction.h"
 
 #include "activation.h"
+#include "channels.h"
 #include "optimizer.h"
 #include "random.h"
 
@@ -20,6 +21,10 @@ const TABLE(table) TABLE(ISA) = {
     .gemm_dot = NAME(gemm_dot),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
+    .channel_moments = NAME(channel_moments),
+    .channel_products = NAME(channel_products),
+    .channel_affine = NAME(channel_affine),
+    .channel_affine_backward = NAME(channel_affine_backward),
     .activations = NAME(activations),
     .softmax = NAME(softmax),
     .sigmoid_softplus = NAME(sigmoid_softplus),
