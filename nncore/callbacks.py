@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._names import integer, lookup, real, received
+from ._names import file_path, integer, lookup, real, received
 
 __all__ = [
     "CSVLogger",
@@ -66,7 +66,7 @@ class LambdaCallback(Callback):
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         known = {hook: hook for hook in vars(Callback) if hook.startswith("on_")}
         for hook, function in hooks.items():
-            lookup("hook of LambdaCallback", hook, known)
+            lookup("hook", hook, known, "LambdaCallback")
             if not callable(function):
                 raise TypeError(
                     f"LambdaCallback: {hook} must be a function, received {received(function)}"
@@ -157,7 +157,7 @@ class ModelCheckpoint(Callback):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = file_path("ModelCheckpoint", path)
         self.monitor = "val_loss" if monitor is None and save_best_only else monitor
         self.save_best_only = save_best_only
         self.mode = _direction("ModelCheckpoint", mode, self.monitor or "")
@@ -202,7 +202,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = file_path("CSVLogger", path)
         self._columns: list[str] = []
 
     def on_train_begin(self, model: Any) -> None:
@@ -285,7 +285,7 @@ def _direction(owner: str, mode: str, monitor: str) -> str:
         raise TypeError(
             f"{owner}: monitor must be a name of the logs, received {received(monitor)}"
         )
-    mode = lookup(f"mode of {owner}", mode, {"auto": "auto", "min": "min", "max": "max"})
+    mode = lookup("mode", mode, {"auto": "auto", "min": "min", "max": "max"}, owner)
     if mode != "auto":
         return mode
     return "max" if any(name in monitor for name in _LARGER_IS_BETTER) else "min"

@@ -14,7 +14,7 @@ import numpy as np
 
 from nncore._kernels import loss as kernels
 from nncore._kernels.python import PythonLoss
-from nncore._names import describe, lookup, real
+from nncore._names import describe, real, resolve, rows_of
 from nncore.layers.base import layer
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Loss:
             target == output or output == (*target, 1) or target == (*output, 1)
         ):
             return output
-        raise ValueError(f"expected {('rows', *output)}, one number for each of the output")
+        raise ValueError(f"expected {rows_of(output)}, one number for each of the output")
 
     def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
         """ValueError for targets whose values this loss does not take."""
@@ -105,7 +105,8 @@ class CrossEntropy(Loss):
         if target in (output[:-1], (*output[:-1], 1)):
             return output[:-1]
         raise ValueError(
-            f"expected labels {('rows', *output[:-1])} or probabilities {('rows', *output)}"
+            f"expected labels of shape {rows_of(output[:-1])} or probabilities of shape "
+            f"{rows_of(output)}"
         )
 
     def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
@@ -222,4 +223,4 @@ def get(loss: Any) -> Loss:
     >>> get("mse")
     MeanSquaredError()
     """
-    return loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()
+    return resolve("loss", loss, _NAMES, Loss)

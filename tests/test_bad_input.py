@@ -40,6 +40,11 @@ def with_value(array, value, at=(5, 2)):
     return changed
 
 
+class Words(nn.schedules.Schedule):
+    def rates(self, steps):
+        return "fast"
+
+
 def cases(rows):
     return pytest.mark.parametrize(
         ("call", "error", "words"), [pytest.param(*row[1:], id=row[0]) for row in rows]
@@ -65,7 +70,10 @@ DESCRIPTIONS = [
     ("rate str", lambda: nn.Dropout("0.5"), TypeError, ["Dropout", "rate", "'0.5'"]),
     ("rate bool", lambda: nn.Dropout(False), TypeError, ["Dropout", "rate", "False"]),
     ("activation unknown", lambda: dense(activation="rleu"), ValueError,
-     ["Dense", "activation", "'rleu'", "mean 'relu'", "tanh"]),
+     ["Dense: unknown activation 'rleu'", "mean 'relu'", "tanh"]),
+    ("no activation", lambda: nn.Activation(None), TypeError, ["Activation", "None", "'linear'"]),
+    ("use_bias", lambda: dense(use_bias=0), TypeError, ["Dense", "use_bias", "True or False", "0"]),
+    ("use_bias array", lambda: dense(use_bias=X), TypeError, ["use_bias", "(12, 4)"]),
     ("activation case", lambda: nn.Activation("ReLU"), ValueError, ["'ReLU'", "mean 'relu'"]),
     ("activation function", lambda: dense(activation=np.tanh), TypeError, ["Dense", "tanh"]),
     ("initializer unknown", lambda: dense(kernel_initializer="glorot"), ValueError,
@@ -114,7 +122,18 @@ DESCRIPTIONS = [
     ("learning rate str", lambda: nn.SGD("fast"), TypeError, ["SGD", "learning_rate", "'fast'"]),
     ("learning rate list", lambda: nn.SGD([0.1, 0.2]), TypeError, ["SGD", "[0.1, 0.2]"]),
     ("schedule below zero", lambda: nn.SGD(lambda step: -1.0 * step - 1), ValueError, [">= 0"]),
+    ("learning rate words", lambda: nn.SGD(lambda step: "0.1"), ValueError, ["SGD", "gave '0.1'"]),
+    ("schedule of words", lambda: nn.SGD(Words()), TypeError, ["Words", "rates(steps)", "'fast'"]),
     ("momentum", lambda: nn.SGD(momentum=-1), ValueError, ["SGD", "momentum", "-1"]),
+    ("momentum 1", lambda: nn.RMSprop(momentum=1.0), ValueError, ["RMSprop", "momentum", "[0, 1)"]),
+    ("momentum words", lambda: nn.SGD(momentum="x"), TypeError, ["momentum", "a number in [0, 1)"]),
+    ("nesterov number", lambda: nn.SGD(momentum=0.9, nesterov=1), TypeError, ["nesterov", "1"]),
+    ("nesterov alone", lambda: nn.SGD(nesterov=True), ValueError, ["nesterov", "momentum > 0"]),
+    ("rate of LBFGS", lambda: nn.LBFGS(learning_rate=1.0), TypeError, ["learning_rate"]),
+    ("constant words", lambda: nn.initializers.Constant("x"), TypeError, ["a finite number"]),
+    ("checkpoint path", lambda: nn.callbacks.ModelCheckpoint(5), TypeError,
+     ["ModelCheckpoint: path", "5"]),
+    ("logger path", lambda: nn.callbacks.CSVLogger(None), TypeError, ["CSVLogger: path", "None"]),
     ("beta", lambda: nn.Adam(beta_1=1.0), ValueError, ["Adam", "beta_1", "[0, 1)"]),
     ("weight decay str", lambda: nn.AdamW(weight_decay="x"), TypeError, ["AdamW", "weight_decay"]),
     ("weight decay inf", lambda: nn.Adam(weight_decay=np.inf), ValueError, ["weight_decay", "inf"]),
@@ -192,7 +211,7 @@ CALLS = [
     ("y short", lambda m: m.fit(X, LABELS[:11]), ValueError, ["12 rows of x", "11 of y"]),
     ("y a number", lambda m: m.fit(X, 1), ValueError, ["y"]),
     ("y wide", lambda m: m.fit(X, np.ones((12, 4))), ValueError,
-     ["(12, 4)", "labels ('rows',)", "('rows', 3)"]),
+     ["(12, 4)", "labels of shape (rows,)", "probabilities of shape (rows, 3)"]),
     ("y forgotten", lambda m: m.fit(X), ValueError, ["no y", "12 rows"]),
     ("x NaN", lambda m: m.fit(with_value(X, np.nan), LABELS), ValueError, ["x", "row 5", "NaN"]),
     ("x inf", lambda m: m.fit(with_value(X, np.inf), LABELS), ValueError, ["x", "row 5"]),
@@ -237,6 +256,9 @@ CALLS = [
     ("optimizer class", lambda m: m.compile(nn.Adam, "mse"), TypeError, ["Adam()"]),
     ("loss unknown", lambda m: m.compile("adam", "crossentropy"), ValueError, ["'cross_entropy'"]),
     ("loss class", lambda m: m.compile("adam", nn.losses.Huber), TypeError, ["Huber()"]),
+    ("loss elsewhere", lambda m: m.compile("adam", "bce"), ValueError, ["'binary_cross_entropy'"]),
+    ("loss number", lambda m: m.compile("adam", 5), TypeError, ["object of the class Loss", "5"]),
+    ("optimizer None", lambda m: m.compile(None, "mse"), TypeError, ["class Optimizer", "None"]),
     ("losses too many", lambda m: m.compile("adam", ["mse", "mse"]), ValueError, ["2 losses", "1"]),
     ("metric unknown", lambda m: m.compile("adam", "mse", ["acuracy"]), ValueError, ["'accuracy'"]),
     ("rate NaN", lambda m: (setattr(m.optimizer, "learning_rate", np.nan),
