@@ -276,6 +276,34 @@ class ReduceLROnPlateau(Callback):
                 model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
 
 
+def checked(callbacks: Any) -> tuple[Callback, ...]:
+    """What `fit` was given, as a tuple of callbacks."""
+    found = () if callbacks is None else callbacks
+    if isinstance(found, (Callback, type)):
+        found = (found,)
+    if not isinstance(found, (list, tuple)):
+        raise TypeError(
+            f"fit: received callbacks {received(found)}; expected a list of objects of nn.callbacks"
+        )
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
+            )
+    return tuple(found)
+
+
+def check_monitors(callbacks: tuple[Callback, ...], validated: bool) -> None:
+    """ValueError for a callback that waits for what no epoch can give."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("val_") and not validated:
+            raise ValueError(
+                f"fit: {type(callback).__name__} monitors {monitor!r}, but there are no validation "
+                f"data: give validation_data or validation_split, or monitor {monitor[4:]!r}"
+            )
+
+
 _LARGER_IS_BETTER = ("accuracy", "auc", "f1", "precision", "r2", "recall", "top_k")
 
 

@@ -34,6 +34,10 @@ def named(*names):
     return nn.Sequential([nn.Input((4,)), *(nn.Dense(2, name=name) for name in names)])
 
 
+def filled(initializer):
+    return nn.Sequential([nn.Input((4,)), dense(kernel_initializer=initializer)], seed=0)
+
+
 def with_value(array, value, at=(5, 2)):
     changed = np.array(array, dtype=np.float64)
     changed[at] = value
@@ -104,6 +108,20 @@ DESCRIPTIONS = [
      ["Reshape", "(4,)", "(3, -1)"]),
     ("class in a list", lambda: nn.Sequential([nn.Input((4,)), nn.Flatten]), TypeError,
      ["Sequential", "the class Flatten", "Flatten()", "place 1"]),
+    ("no layers None", lambda: nn.Sequential(None), TypeError, ["Sequential", "None", "list"]),
+    ("no layers 5", lambda: nn.Sequential(5), TypeError, ["Sequential", "5", "list of layers"]),
+    ("one input twice", lambda: nn.Model([a := nn.Input((2,)), a], nn.Add()([a, a])), ValueError,
+     ["Model", "Input", "more than once"]),
+    ("initializer raises", lambda: filled(lambda shape, rng: shape[7]), ValueError,
+     ["0.weight", "IndexError", "(3, 4)"]),
+    ("initializer NaN", lambda: filled(lambda shape, rng: np.full(shape, np.nan)), ValueError,
+     ["0.weight", "finite"]),
+    ("initializer words", lambda: filled(lambda shape, rng: np.full(shape, "a")), ValueError,
+     ["0.weight", "<U1"]),
+    ("initializer shape", lambda: filled(lambda shape, rng: np.zeros(7)), ValueError,
+     ["0.weight", "(7,)", "(3, 4)"]),
+    ("dtype None", lambda: classifier(dtype=None), ValueError, ["dtype None", "'float32'"]),
+    ("name array", lambda: named(X), ValueError, ["name", "string"]),
     ("no list", lambda: nn.Sequential(nn.Dense(3)), TypeError, ["Sequential", "list of layers"]),
     ("no layers", lambda: nn.Sequential([]), ValueError, ["Sequential", "no layers"]),
     ("input second", lambda: nn.Sequential([nn.Dense(1), nn.Input((4,))]), TypeError,
@@ -166,7 +184,12 @@ ANY_CALL = {  # how x reaches a model
 }
 
 WRONG_X = [
-    ("too wide", X.repeat(2, axis=1), ValueError, ["(12, 8)", "(rows, 4)"]),
+    (
+        "too wide",
+        X.repeat(2, axis=1),
+        ValueError,
+        ["Sequential: received x of shape (12, 8); expected (rows, 4) for layer 'hidden', Dense("],
+    ),
     ("too narrow", X[:, :3], ValueError, ["(12, 3)", "(rows, 4)"]),
     ("one example", X[0], ValueError, ["(4,)", "(rows, 4)", "x[None]"]),
     ("three axes", X[:, None], ValueError, ["(12, 1, 4)", "(rows, 4)"]),
@@ -177,15 +200,16 @@ WRONG_X = [
     ("strings", X.astype(str), TypeError, ["dtype <U", "real numbers"]),
     ("a string", "some text", TypeError, ["dtype <U", "real numbers"]),
     ("objects", X.astype(object), TypeError, ["dtype object", "float32"]),
-    ("None", None, TypeError, ["dtype object"]),
+    ("None", None, TypeError, ["x: received None", "array of numbers"]),
     ("complex", X.astype(complex), TypeError, ["complex128"]),
-    ("dates", np.zeros((12, 4), "M8[s]"), TypeError, ["datetime64"]),
-    ("durations", np.zeros((12, 4), "m8[s]"), TypeError, ["timedelta64"]),
+    ("dates", np.zeros((12, 4), "M8[s]"), TypeError, ["datetime64", "(x - x.min()) / numpy"]),
+    ("durations", np.zeros((12, 4), "m8[s]"), TypeError, ["timedelta64", "x / numpy"]),
+    ("masked", np.ma.array(X.tolist(), mask=X > 0), ValueError, ["x: ", "masked", "filled"]),
     ("records", np.zeros((12, 4), "f4,f4"), TypeError, ["real numbers"]),
     ("ragged", [[1.0, 2.0], [3.0]], ValueError, ["unequal lengths"]),
     ("a sparse matrix", scipy.sparse.eye(12, 4).tocsr(), TypeError, ["sparse", "toarray()"]),
-    ("a dict", {"x": X}, TypeError, ["dtype object"]),
-    ("a class", np.ndarray, TypeError, ["dtype object"]),
+    ("a dict", {"x": X}, TypeError, ["x: received", "(dict)", "x[...]"]),
+    ("a class", np.ndarray, TypeError, ["the class ndarray"]),
 ]
 
 
@@ -236,10 +260,31 @@ CALLS = [
     ("validation_split str", lambda m: m.fit(X, LABELS, validation_split="a"), TypeError, ["'a'"]),
     ("validation_split large", lambda m: m.fit(X, LABELS, validation_split=0.99), ValueError,
      ["12 rows", "none"]),
+    ("no rows kept", lambda m: m.fit(X, LABELS, validation_split=0.95), ValueError, ["12 rows"]),
     ("validation_data", lambda m: m.fit(X, LABELS, validation_data=(X,)), ValueError,
      ["validation_data", "(x, y)"]),
     ("validation labels", lambda m: m.fit(X, LABELS, validation_data=(X, LABELS + 1)), ValueError,
      ["3", "0..2"]),
+    ("validation_data number", lambda m: m.fit(X, LABELS, validation_data=5), TypeError,
+     ["validation_data 5", "(x, y)"]),
+    ("validation_data dict", lambda m: m.fit(X, LABELS, validation_data={"x": X, "y": LABELS}),
+     TypeError, ["validation_data", "dict"]),
+    ("validation_data str", lambda m: m.fit(X, LABELS, validation_data="xy"), TypeError, ["'xy'"]),
+    ("validation_data array", lambda m: m.fit(X, LABELS, validation_data=X), TypeError,
+     ["validation_data an array of shape (12, 4)"]),
+    ("validation_data once", lambda m: m.fit(X, LABELS, validation_data=iter([(X, LABELS)])),
+     ValueError, ["validation_data", "once", "anew"]),
+    ("validation_data wide", lambda m: m.fit(X, LABELS, validation_data=(NUMBERS, LABELS)),
+     ValueError, ["validation_data: ", "(12, 3)", "(rows, 4)"]),
+    ("monitor", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping()]), ValueError,
+     ["EarlyStopping", "'val_loss'", "validation_data", "'loss'"]),
+    ("callbacks number", lambda m: m.fit(X, LABELS, callbacks=5), TypeError, ["callbacks 5"]),
+    ("callbacks array", lambda m: m.fit(X, LABELS, callbacks=X), TypeError, ["callbacks", "12"]),
+    ("verbose array", lambda m: m.fit(X, LABELS, verbose=X), ValueError, ["verbose", "(12, 4)"]),
+    ("shuffle", lambda m: m.fit(X, LABELS, shuffle="no"), TypeError, ["fit: shuffle", "'no'"]),
+    ("shuffle array", lambda m: m.fit(X, LABELS, shuffle=X), TypeError, ["shuffle", "(12, 4)"]),
+    ("probabilities of 2", lambda m: m.fit(X, np.ones((12, 3)) * 0.5), ValueError,
+     ["y", "sum to 1.5", "expected 1"]),
     ("callback class", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping]),
      TypeError, ["EarlyStopping()", "callbacks"]),
     ("batches of one thing", lambda m: m.fit(iter([X])), ValueError, ["(x, y)"]),
@@ -281,6 +326,33 @@ def test_a_metric_that_does_not_fit_is_told_before_training():
     model = classifier()
     model.compile("sgd", "cross_entropy", metrics=["top_k"])  # of 5, for 3 classes
     assert_unchanged(model, lambda: model.fit(X, LABELS), ValueError, ["top_k", "5", "3"])
+
+
+REFUSED = [  # calls on a network without Input, which must not take its shape from them
+    ("labels", lambda m: m.fit(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.train_on_batch(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.gradients(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.evaluate(X, LABELS + 1), ValueError, ["0..2"]),
+    ("NaN", lambda m: m.fit(with_value(X, np.nan), LABELS), ValueError, ["NaN"]),
+    ("batches", lambda m: m.fit([(X, LABELS + 1)]), ValueError, ["0..2"]),
+    ("validation", lambda m: m.fit(X, LABELS, validation_data=(NUMBERS, LABELS)), ValueError,
+     ["validation_data: Sequential: received x of shape (12, 3); expected (rows, 4)"]),
+    ("callbacks", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping()]), ValueError,
+     ["val_loss"]),
+    ("verbose", lambda m: m.fit(X, LABELS, verbose="loud"), ValueError, ["loud"]),
+]  # fmt: skip
+
+
+@cases(REFUSED)
+def test_refused_data_do_not_build_a_network(call, error, words):
+    model = nn.Sequential([nn.Dense(5, "tanh"), nn.Dense(3)], seed=0)
+    model.compile("sgd", "cross_entropy")
+    with pytest.raises(error) as caught:
+        call(model)
+    assert_says(caught.value, words)
+    assert model.graph is None
+    model.fit(NUMBERS, LABELS, validation_data=(NUMBERS, LABELS))  # another width
+    assert model.input_shape == (3,)
 
 
 def test_float_labels_are_taken_where_they_are_whole():

@@ -108,6 +108,11 @@ def test_validation_split_keeps_the_last_rows_from_training():
     assert one.history["val_loss"] == other.history["val_loss"]
 
 
+def test_validation_split_of_few_rows_counts_rows_not_roundings():
+    history = classifier().fit(X[:10], LABELS[:10], validation_split=0.9)  # 10 (1 - 0.9) < 1
+    assert "val_loss" in history.history
+
+
 def test_metrics_of_a_frozen_model_are_scikit_learns():
     names = ["accuracy", nn.metrics.Precision(), nn.metrics.Recall(), nn.metrics.F1()]
     model = classifier(nn.SGD(0.0), metrics=names)
