@@ -308,3 +308,45 @@ def test_lbfgs_finds_the_minimum_that_scipy_finds():
     found = np.concatenate([model.params["0.weight"].ravel(), model.params["0.bias"]])
     np.testing.assert_allclose(found, best.x, atol=1e-3)
     assert len(history.epoch) < 200
+
+
+class SpoiltLater(nn.losses.Loss):
+    """The mean squared error, NaN once ``spoilt`` has something."""
+
+    spoilt: list = []  # noqa: RUF012
+
+    def forward(self, y_true, y_pred):
+        return ((y_pred - y_true) ** 2).mean(1) + (np.nan if self.spoilt else 0.0)
+
+    def backward(self, y_true, y_pred):
+        return 2 * (y_pred - y_true) / y_pred.shape[1]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_lbfgs_stops_at_a_loss_that_is_not_finite(step):
+    model, before = regressor(nn.LBFGS(), SpoiltLater(), dtype="float64"), {}
+    SpoiltLater.spoilt.clear()
+
+    def spoil(model, epoch):
+        before.update({name: view.copy() for name, view in model.params.items()})
+        SpoiltLater.spoilt.extend([True] * (epoch == step - 1))
+
+    hook = nn.callbacks.LambdaCallback(on_epoch_begin=spoil)
+    with pytest.raises(nn.NonFiniteError, match="loss is not finite in step") as caught:
+        model.fit(X, Y, epochs=5, callbacks=[hook])
+    assert caught.value.step == step
+    for name, view in model.params.items():
+        assert np.array_equal(view, before[name])
+
+
+def test_lbfgs_names_the_layer_whose_numbers_are_not_finite():
+    model = regressor(nn.LBFGS())
+    model.params["1.weight"][1, 2] = np.inf
+    before = model.params["1.weight"].copy()
+    with pytest.raises(nn.NonFiniteError, match="layer '1' is the first") as caught:
+        model.fit(X, Y, batch_size=16)
+    assert (caught.value.step, caught.value.layer) == (1, "1")
+    assert np.array_equal(model.params["1.weight"], before)
+    model.params["1.weight"][1, 2], model.params["0.weight"][0, 0] = 0, np.inf
+    with pytest.raises(nn.NonFiniteError, match="parameter is not finite"):  # tanh hides it
+        model.fit(X, Y)
