@@ -350,7 +350,7 @@ def load(path: Any, *, custom: dict[str, type] | None = None) -> Model:
     """
     from nncore import files
 
-    return files.load(path, custom or {})
+    return files.load(path, {} if custom is None else custom)
 
 
 def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
