@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._names import file_path, integer, lookup, real, received
+from ._names import boolean, file_path, integer, lookup, real, received
 
 __all__ = [
     "CSVLogger",
@@ -99,7 +99,7 @@ class EarlyStopping(Callback):
         self.patience = integer("EarlyStopping", "patience", patience, at_least=0)
         self.min_delta = real("EarlyStopping", "min_delta", min_delta, "[0, inf)")
         self.mode = _direction("EarlyStopping", mode, monitor)
-        self.restore_best = restore_best
+        self.restore_best = boolean("EarlyStopping", "restore_best", restore_best)
         self._forget()
 
     def _forget(self) -> None:
@@ -158,8 +158,8 @@ class ModelCheckpoint(Callback):
         mode: str = "auto",
     ) -> None:
         self.path = file_path("ModelCheckpoint", path)
+        self.save_best_only = boolean("ModelCheckpoint", "save_best_only", save_best_only)
         self.monitor = "val_loss" if monitor is None and save_best_only else monitor
-        self.save_best_only = save_best_only
         self.mode = _direction("ModelCheckpoint", mode, self.monitor or "")
         self.best = inf if self.mode == "min" else -inf
 
