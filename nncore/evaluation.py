@@ -25,7 +25,7 @@ class Measures:
     """
 
     def __init__(self, groups: list[list[Metric]]) -> None:
-        self.groups = copy.deepcopy(groups)
+        self.groups = [[copy.deepcopy(metric) for metric in group] for group in groups]
         for group in self.groups:
             for metric in group:
                 metric.reset()

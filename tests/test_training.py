@@ -287,6 +287,16 @@ def test_several_inputs_and_outputs_with_a_loss_each():
         model([X[:, :4], X[:5, 4:]])
 
 
+def test_one_metric_object_for_two_outputs_counts_each_alone():
+    x, r2 = nn.Input((6,)), nn.metrics.R2()
+    model = nn.Model(x, [nn.Dense(2)(x), nn.Dense(2)(x)], seed=0)
+    model.compile("sgd", "mse", metrics=[[r2], [r2]])
+    scores, targets = model.evaluate(X, [Y, 9 * Y]), [Y, 9 * Y]
+    for i, y in enumerate(model.predict(X)):
+        expected = sklearn_metrics.r2_score(targets[i], y)
+        assert scores[f"output_{i}_r2"] == pytest.approx(expected, rel=1e-5)
+
+
 # ---- LBFGS ---------------------------------------------------------------------------------------
 
 
