@@ -136,6 +136,8 @@ def file_path(owner: str, value: object) -> str:
     """
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise TypeError(f"{owner}: path must be a string or a Path, received {received(value)}")
+    if not os.fspath(value):
+        raise ValueError(f"{owner}: path is empty; expected the name of a file")
     return os.fsdecode(value)
 
 

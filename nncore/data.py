@@ -276,7 +276,7 @@ def is_batches(x: Any, y: Any) -> bool:
         return False
     if isinstance(x, (list, tuple)):
         return bool(x) and all(isinstance(b, tuple) and hasattr(b[0], "__len__") for b in x if b)
-    numbers = isinstance(x, (np.ndarray, dict, str, bytes, type))
+    numbers = isinstance(x, (np.ndarray, dict, set, frozenset, str, bytes, type))
     return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import data
 from nncore.evaluation import evaluate
 from nncore.failures import NonFiniteError, explain
 from nncore.plan import BACKWARD, FORWARD
@@ -24,8 +23,6 @@ def minimize(fit: Fit) -> None:
     import scipy.optimize
 
     model, examples = fit.model, fit.train
-    if not isinstance(examples, data.Examples):
-        raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
     optimizer: Any = model.optimizer
     p = model._parameters
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))

@@ -271,6 +271,8 @@ class Training:
                     "fit: sample_weight, class_weight and validation_split are for arrays; let "
                     "the iterable give (x, y, sample_weight), and pass validation_data"
                 )
+            if isinstance(self.optimizer, optimizers.LBFGS):
+                raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
             return x, self._validation(validation_data, None)
         shapes = self._shapes_for(x)
         train = self._examples(x, y, sample_weight, class_weight, finite=True, shapes=shapes)

@@ -349,6 +349,15 @@ def test_lbfgs_stops_at_a_loss_that_is_not_finite(step):
         assert np.array_equal(view, before[name])
 
 
+def test_lbfgs_refuses_batches_before_anything_begins():
+    model, began = regressor(nn.LBFGS()), []
+    history = model.fit(X, Y)
+    hook = nn.callbacks.LambdaCallback(on_train_begin=began.append)
+    with pytest.raises(ValueError, match="LBFGS needs the whole data set"):
+        model.fit([(X, Y)], callbacks=[hook])
+    assert not began and model.history is history
+
+
 def test_lbfgs_names_the_layer_whose_numbers_are_not_finite():
     model = regressor(nn.LBFGS())
     model.params["1.weight"][1, 2] = np.inf
