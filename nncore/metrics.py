@@ -1,14 +1,18 @@
 """Metrics: how good the predictions are, gathered batch by batch.
 
 `update(y_true, y_pred, sample_weight)` adds a stretch of examples, `result()` is the value over all
-of them (however they were split), `reset()` forgets. Predictions are what the network puts out;
-those of a classifier come in one of three forms, N being any leading axes (batch, or batch, time):
+of them (however they were split), `reset()` forgets. In `fit` and `evaluate` y_pred is what the
+network puts out, but with a classification loss it is always the probabilities, whether the
+network closes with softmax or sigmoid or puts out logits: "mae" and "mse" then are distances of
+probabilities. Those of a classifier come in one of three forms, N being any leading axes (batch, or
+batch, time):
 
     classes     y_pred (N, C), scores of C >= 2 classes; y_true (N,) or (N, 1) integer labels,
                 or (N, C) one-hot or probabilities. The class of an example is its largest score.
     yes or no   y_pred (N,) or (N, 1); y_true of either shape, 0 or 1. Yes is y_pred > threshold:
-                0.5 fits probabilities, use threshold=0 for a network that puts out logits.
+                0.5 fits probabilities; 0 is for logits that you hand to `update` yourself.
     many yes    `multi_label=True`: y_pred and y_true (N, L), L separate questions of yes or no.
+                Precision, Recall and F1 average over the L labels as they do over classes.
 
 `sample_weight` has the leading axes of the answers: (N,), or (batch,) for all their time steps.
 Shapes that do not fit, and labels that are no classes, raise ValueError.
@@ -30,7 +34,7 @@ from ._metric_base import (
     numbers,
     values,
 )
-from ._names import positive_int, real, resolve
+from ._names import boolean, positive_int, real, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -65,7 +69,7 @@ class Accuracy(Mean):
         self, threshold: float = 0.5, multi_label: bool = False, name: str | None = None
     ) -> None:
         self.threshold = real("Accuracy", "threshold", threshold)
-        self.multi_label = multi_label
+        self.multi_label = boolean("Accuracy", "multi_label", multi_label)
         super().__init__(name)
 
     def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:

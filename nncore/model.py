@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nncore import data
+from nncore import data, initializers
 from nncore._kernels.entry import Entry
 from nncore._names import integer, positive_int
-from nncore.graph import Graph
+from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
@@ -51,7 +51,7 @@ class Model(Training, Entry):
     def _start(self, seed: int | None, dtype: Any) -> None:
         """What does not depend on the layers."""
         try:
-            self.dtype = np.dtype(dtype)
+            self.dtype = np.dtype(object if dtype is None else dtype)
         except TypeError:
             self.dtype = np.dtype(object)
         if self.dtype not in (np.float32, np.float64):
@@ -80,10 +80,13 @@ class Model(Training, Entry):
         declared = Plan(graph, parameters, "declare")
         if check is not None:
             check({**parameters.specs, **parameters.buffer_specs})
+        for name, (shape, initializer) in parameters.specs.items():
+            parameters.specs[name] = shape, initializers.checked(name, initializer)
         parameters.allocate()
         parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
         self._parameters = parameters
-        self._output_shapes = [y.shape for y in declared.outputs]
+        self._shapes = Shapes.of(graph, declared.outputs)
+        self._output_shapes = self._shapes.outputs
         self._node_shapes = declared.node_shapes
         self.graph = graph
 
@@ -146,12 +149,17 @@ class Model(Training, Entry):
     # ---- running -----------------------------------------------------------------------------
 
     def _input_arrays(self, x: Any) -> list[np.ndarray]:
-        graph = self._graph_for(x)
-        owner = type(self).__name__
-        return data.input_arrays(x, [s.shape for s in graph.inputs], owner)
+        self._needs_shapes(x)
+        return data.input_arrays(x, self._shapes, type(self).__name__)
 
-    def _graph_for(self, x: Any) -> Graph:
-        return self._ready(type(self).__name__)
+    def _needs_shapes(self, x: Any) -> None:
+        """Builds a network that waits for its first data, x."""
+        self._ready(type(self).__name__)
+
+    def _shapes_for(self, x: Any) -> Shapes:
+        """The network's shapes, or those that it would have if it were built for x."""
+        self._ready(type(self).__name__)
+        return self._shapes
 
     def _plan(self, purpose: str, rows: int, **options: Any) -> Plan:
         """The plan for a purpose, for at least so many rows; built when there is none."""
@@ -345,7 +353,7 @@ def load(path: Any, *, custom: dict[str, type] | None = None) -> Model:
     """
     from nncore import files
 
-    return files.load(path, custom or {})
+    return files.load(path, {} if custom is None else custom)
 
 
 def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:

@@ -216,7 +216,7 @@ def test_targets_must_have_the_shape_and_not_only_the_size_of_the_output():
     x, y = np.ones((4, 6), np.float32), np.ones((4, 2, 3), np.float32)
     model.train_on_batch(x, y)
     for wrong in (y.reshape(4, 3, 2), y.reshape(4, 6), y.reshape(4, 1, 2, 3)):
-        with pytest.raises(ValueError, match=r"'rows', 2, 3"):
+        with pytest.raises(ValueError, match=r"\(rows, 2, 3\)"):
             model.train_on_batch(x, wrong)
     model.train_on_batch(x, y[..., None])
 
