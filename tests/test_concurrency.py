@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nncore as nn
+from nncore._kernels import blas
 from support import layer_of
 
 RNG = np.random.default_rng(0)
@@ -161,3 +162,18 @@ def test_while_one_run_has_the_team_others_go_without(outsider, team):
     assert not outsider.a_run_gave_up()
     for name, grad in results[0].items():
         assert np.array_equal(grad, results[1][name]), name
+
+
+def test_blas_is_held_at_one_thread_whoever_runs_a_plan():
+    blas.load()
+
+    def held():
+        blas.hold()
+        try:
+            return {pool.get_num_threads() for pool in blas.pools()}
+        finally:
+            blas.release()
+
+    assert held() <= {1}
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(held).result() <= {1}
