@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LOSSES, LayerCase
+from case_kinds import LayerCase
+from cases import LOSSES
 
 
 def with_shapes(cases: list[LayerCase]) -> list[Any]:

@@ -5,12 +5,14 @@ Where products are BLAS's (the baseline instruction set), its sums depend on the
 and so on the share: there a forward pass gives the same numbers."""
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, several
+from case_kinds import several
+from cases import LAYERS
 from nncore._kernels import simd
 from support import layer_of, one_or_list, randomize, with_shapes
 
@@ -183,8 +185,8 @@ def test_the_forced_team_is_really_that_large(team, outsider):
     for asked, come in ((1, 1), (3, 3), (19, 19), (3, 2), (19, 1)):
         team(asked, come)
         model = nn.Sequential([nn.Input((2,)), layer_of(outsider.Twice)])
-        assert outsider.members(lambda: model(x)) == come
-        assert outsider.members(lambda: model.forward(x)) == come
+        assert outsider.members(partial(model, x)) == come
+        assert outsider.members(partial(model.forward, x)) == come
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
