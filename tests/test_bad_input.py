@@ -238,6 +238,17 @@ def test_refused_data_do_not_build_a_network(call, error, words):
     assert model.input_shape == (3,)
 
 
+@pytest.mark.parametrize("number", [5, -1, 0.5, np.nan])
+def test_what_is_no_row_of_a_table_is_shown(number):
+    model = nn.Sequential([nn.Input((2,)), nn.Embedding(5, 3, name="words")], seed=0)
+    model.compile("sgd", "mse")
+    x, y = [[0, 1], [number, 4]], np.zeros((2, 2, 3))
+    for call in (model, model.predict, model.forward, lambda x: model.evaluate(x, y)):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"'words': received {number}, .*0 <= x < 5"):
+                call(x)
+
+
 def test_float_labels_are_taken_where_they_are_whole():
     models = [classifier(), classifier()]
     for _ in range(2):
