@@ -34,7 +34,7 @@ from ._metric_base import (
     numbers,
     values,
 )
-from ._names import boolean, positive_int, real, resolve
+from ._names import boolean, positive_int, real, received, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -301,6 +301,33 @@ _NAMES: dict[str, type[Metric]] = {
     "recall": Recall,
     "top_k": TopK,
 }
+
+
+def grouped(metrics: Any, outputs: int) -> list[list[Metric]]:
+    """What `compile` was given, as metrics for each output.
+
+    A list of lists is one list for each output; a flat list is for all of them.
+    Raises TypeError for what is no list, ValueError for another number of lists, unknown names,
+    or two metrics of one name for an output.
+    """
+    if metrics is None or isinstance(metrics, (str, Metric)):
+        metrics = [] if metrics is None else [metrics]
+    if not isinstance(metrics, (list, tuple)):
+        raise TypeError(f"compile: received metrics {received(metrics)}; expected a list of them")
+    nested = bool(metrics) and all(isinstance(m, (list, tuple)) for m in metrics)
+    groups = list(metrics) if nested else [metrics] * outputs
+    if len(groups) != outputs:
+        raise ValueError(f"compile: received metrics for {len(groups)} of {outputs} outputs")
+    found = [[get(metric) for metric in group] for group in groups]
+    for group in found:
+        names = [metric.name for metric in group]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"compile: received two metrics with the name {twice[0]!r}; give one another "
+                f"name, as in {type(group[names.index(twice[0])]).__name__}(name='other')"
+            )
+    return found
 
 
 def get(metric: str | Metric) -> Metric:

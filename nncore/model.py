@@ -11,7 +11,7 @@ import numpy as np
 
 from nncore import data, initializers
 from nncore._kernels.entry import Entry
-from nncore._names import integer, positive_int
+from nncore._names import boolean, integer, positive_int
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
@@ -226,7 +226,7 @@ class Model(Training, Entry):
     def forward(self, x: Any, training: bool = True) -> Any:
         """The output for x, remembered for `backward`; if ``training`` with dropout and the
         statistics of this batch, which running statistics follow."""
-        if not training:
+        if not boolean("forward", "training", training):
             self._forward_plan = None
             return self(x)
         arrays = self._input_arrays(x)

@@ -32,6 +32,7 @@ class Training:
     optimizer: Any
     trainer: Any
     _parameters: Parameters
+    _shapes: Shapes
     _output_shapes: list[tuple[int, ...]]
     _plans: dict[Any, Plan]
     _shuffling: np.random.Generator
@@ -60,7 +61,8 @@ class Training:
 
         optimizer: a name or an object of `nn`, such as nn.Adam(1e-3). loss: a name or an object of
         `nn.losses`; a list of them for several outputs. metrics: names or objects of
-        `nn.metrics`; for several outputs a list of such lists. ValueError for unknown names.
+        `nn.metrics`; for several outputs a list of such lists, or one list for all of them.
+        ValueError for unknown names, and for a loss that does not go with the closing activation.
         """
         from nncore import metrics as known
 
@@ -72,13 +74,10 @@ class Training:
             raise ValueError(
                 f"compile: received {len(chosen)} losses for {len(self.graph.outputs)} outputs"
             )
-        if metrics is None or isinstance(metrics, (str, known.Metric)):
-            metrics = () if metrics is None else (metrics,)
-        nested = bool(metrics) and all(isinstance(m, (list, tuple)) for m in metrics)
-        groups = list(metrics) if nested else [metrics] + [()] * (len(chosen) - 1)
-        found = [[known.get(metric) for metric in group] for group in groups]
-        if len(found) != len(chosen):
-            raise ValueError(f"compile: received metrics for {len(found)} of {len(chosen)} outputs")
+        if self.graph is not None:
+            for one, closing in zip(chosen, self._shapes.closing, strict=True):
+                one.takes_in(*closing)
+        found = known.grouped(metrics, len(chosen))
         optimizer = optimizers.get(optimizer)
         with self._exclusive():
             self._set_optimizer(optimizer)

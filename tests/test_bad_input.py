@@ -167,6 +167,7 @@ CALLS = [
     ("load None", lambda m: nn.load(None), TypeError, ["load: path", "None"]),
     ("custom list", lambda m: nn.load("m", custom=[5]), TypeError, ["load: custom", "[5]"]),
     ("custom number", lambda m: nn.load("m", custom={"Sq": 5}), TypeError, ["custom", "'Sq'", "5"]),
+    ("training", lambda m: m.forward(X, training="no"), TypeError, ["forward: training", "'no'"]),
     ("backward first", lambda m: m.backward(NUMBERS), RuntimeError, ["forward", "backward"]),
     ("dy wide", lambda m: (m.forward(X), m.backward(X)), ValueError, ["(12, 4)", "(12, 3)"]),
     ("dy short", lambda m: (m.forward(X), m.backward(NUMBERS[:5])), ValueError, ["(5, 3)", "12"]),
@@ -182,6 +183,12 @@ CALLS = [
     ("optimizer None", lambda m: m.compile(None, "mse"), TypeError, ["class Optimizer", "None"]),
     ("losses too many", lambda m: m.compile("adam", ["mse", "mse"]), ValueError, ["2 losses", "1"]),
     ("metric unknown", lambda m: m.compile("adam", "mse", ["acuracy"]), ValueError, ["'accuracy'"]),
+    ("metrics number", lambda m: m.compile("adam", "mse", 5), TypeError, ["metrics 5", "list"]),
+    ("metrics array", lambda m: m.compile("adam", "mse", X), TypeError, ["metrics", "(12, 4)"]),
+    ("metrics twice", lambda m: m.compile("adam", "mse", ["mae", "mae"]), ValueError,
+     ["two metrics", "'mae'", "MeanAbsoluteError(name="]),
+    ("metrics of two", lambda m: m.compile("adam", "mse", [["mae"], ["mse"]]), ValueError,
+     ["metrics for 2 of 1"]),
     ("rate NaN", lambda m: (setattr(m.optimizer, "learning_rate", np.nan),
      m.train_on_batch(X, LABELS)), ValueError, ["learning_rate", "nan"]),
     ("rate negative", lambda m: (setattr(m.optimizer, "learning_rate", -1.0),
@@ -229,6 +236,17 @@ def test_refused_data_do_not_build_a_network(call, error, words):
     assert model.graph is None
     model.fit(NUMBERS, LABELS, validation_data=(NUMBERS, LABELS))  # another width
     assert model.input_shape == (3,)
+
+
+@pytest.mark.parametrize("number", [5, -1, 0.5, np.nan])
+def test_what_is_no_row_of_a_table_is_shown(number):
+    model = nn.Sequential([nn.Input((2,)), nn.Embedding(5, 3, name="words")], seed=0)
+    model.compile("sgd", "mse")
+    x, y = [[0, 1], [number, 4]], np.zeros((2, 2, 3))
+    for call in (model, model.predict, model.forward, lambda x: model.evaluate(x, y)):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"'words': received {number}, .*0 <= x < 5"):
+                call(x)
 
 
 def test_float_labels_are_taken_where_they_are_whole():

@@ -295,3 +295,13 @@ def test_one_metric_object_for_two_outputs_counts_each_alone():
     for i, y in enumerate(model.predict(X)):
         expected = sklearn_metrics.r2_score(targets[i], y)
         assert scores[f"output_{i}_r2"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_flat_list_of_metrics_is_for_all_outputs():
+    x = nn.Input((6,))
+    model = nn.Model(x, [nn.Dense(2)(x), nn.Dense(2)(x)], seed=0)
+    model.compile("sgd", "mse", metrics=["mae", nn.metrics.R2()])
+    scores = model.evaluate(X, [Y, 2 * Y])
+    for i, y in enumerate(model.predict(X)):
+        assert scores[f"output_{i}_mae"] == pytest.approx(np.abs(y - (1 + i) * Y).mean(), rel=1e-5)
+    assert set(scores) == {"loss", *(f"output_{i}_{n}" for i in (0, 1) for n in ("mae", "r2"))}
