@@ -26,9 +26,10 @@ class BatchNormalization(Layer):
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((2,)), nn.BatchNormalization()])
-    >>> y = model.forward([[1.0, 5.0], [3.0, 9.0]], training=True)
-    >>> y.round(2).tolist(), model.buffers["0.running_mean"].round(2).tolist()
-    ([[-1.0, -1.0], [1.0, 1.0]], [0.02, 0.07])
+    >>> model.forward([[1.0, 5.0], [3.0, 9.0]], training=True).round(2).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    >>> model.buffers["0.running_mean"]
+    array([0.02, 0.07], dtype=float32)
     """
 
     momentum: float = 0.99
