@@ -203,7 +203,9 @@ def _describe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_describe(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+        }
         return {"class": _class_name(value), **fields}
     if isinstance(value, metrics.Metric):
         arguments = {name: getattr(value, name) for name in signature(type(value)).parameters}
