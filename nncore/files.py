@@ -71,8 +71,8 @@ def _build(description: dict[str, Any], tensors: dict[str, Any], custom: dict[st
     from nncore.model import Model
     from nncore.sequential import Sequential
 
-    classes = {"Model": Model, "Sequential": Sequential}
-    cls = classes.get(description["class"]) or custom.get(description["class"], Model)
+    classes: dict[str, Any] = {**custom, "Model": Model, "Sequential": Sequential}
+    cls = classes.get(description["class"], Model)
     model = cls.__new__(cls)
     model._start(description["seed"], description["dtype"])
     inputs, outputs = _build_graph(description["graph"], custom)
@@ -81,7 +81,8 @@ def _build(description: dict[str, Any], tensors: dict[str, Any], custom: dict[st
         check=lambda specs: _check({n: shape for n, (shape, _) in specs.items()}, tensors),
     )
     if isinstance(model, Sequential):
-        model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))
+        graph = model._ready("load")
+        model.layers = (*graph.inputs, *(s.layer for _, s in graph.nodes))
     if "compile" in description:
         told = description["compile"]
         model.compile(
@@ -202,7 +203,9 @@ def _describe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_describe(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+        }
         return {"class": _class_name(value), **fields}
     if isinstance(value, metrics.Metric):
         arguments = {name: getattr(value, name) for name in signature(type(value)).parameters}

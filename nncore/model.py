@@ -45,8 +45,8 @@ class Model(Training, Entry):
         dtype: str = "float32",
     ) -> None:
         self._start(seed, dtype)
-        as_tuple = [tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (inputs, outputs)]
-        self._build(Graph(*as_tuple, type(self).__name__))
+        first, last = (v if isinstance(v, (tuple, list)) else (v,) for v in (inputs, outputs))
+        self._build(Graph(first, last, type(self).__name__))
 
     def _start(self, seed: int | None, dtype: Any) -> None:
         """What does not depend on the layers."""
@@ -182,10 +182,10 @@ class Model(Training, Entry):
         size = (rows - 1).bit_length()
         plan = self.borrow(size)
         if plan is None:
-            plan = Plan(self.graph, self._parameters, "inference", 1 << size)
+            plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
         try:
             if len(arrays) == 1:
-                x = np.require(arrays[0], self.dtype, "CA")
+                x = np.require(arrays[0], self.dtype, ("C", "A"))
                 y = plan.infer(x)
                 if y is not None:
                     return y

@@ -141,7 +141,7 @@ class LBFGS(Optimizer):
     memory of a pass. ``history_size``: vectors kept of the past. Its line search finds the
     length of each step, so there is no learning rate. (Liu, Nocedal 1989)"""
 
-    learning_rate: ClassVar[None] = None  # type: ignore[misc]  # no field any more
+    learning_rate: Any = dataclasses.field(default=None, init=False)
     history_size: int = 10
     tolerance: float = 1e-7
 

@@ -27,7 +27,7 @@ from nncore.planner import Planner, root
 
 if TYPE_CHECKING:
     from nncore.graph import Graph
-    from nncore.layers.base import Layer
+    from nncore.layers.base import Layer, Symbol
     from nncore.losses import Loss
     from nncore.parameters import Initializer
 
@@ -74,7 +74,9 @@ class Plan(Loop):
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
 
-        values = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
+        values: dict[Symbol, Tensor] = {
+            symbol: self._input(symbol.shape) for symbol in graph.inputs
+        }
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
             result = self.call(symbol.layer, name, *[values[s] for s in symbol.inputs])

@@ -66,9 +66,9 @@ class Training:
         """
         from nncore import metrics as known
 
-        several = self.graph is not None and len(self.graph.outputs) > 1
-        if several and not isinstance(loss, (list, tuple)):
-            loss = [loss] * len(self.graph.outputs)
+        outputs = len(self.graph.outputs) if self.graph is not None else 1
+        if outputs > 1 and not isinstance(loss, (list, tuple)):
+            loss = [loss] * outputs
         chosen = [losses.get(one) for one in (loss if isinstance(loss, (list, tuple)) else [loss])]
         if self.graph is not None and len(chosen) != len(self.graph.outputs):
             raise ValueError(

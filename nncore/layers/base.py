@@ -14,7 +14,6 @@ from nncore._names import describe, positive_int, received
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.parameters import Initializer
     from nncore.plan import Plan
 
 _created = itertools.count()
@@ -32,7 +31,8 @@ class Symbol:
     """A value that a network will have: what a layer called on symbols returns."""
 
     def __init__(self, layer: Layer | None, inputs: tuple[Symbol, ...]) -> None:
-        self.layer, self.inputs = layer, inputs
+        self.layer: Any = layer  # None: an Input's
+        self.inputs = inputs
         self.order = next(_created)
 
     def __repr__(self) -> str:
@@ -157,7 +157,7 @@ class Layer:
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         """Puts this layer on a plan: declares parameters, adds ops, returns the output."""
         shapes = [x.shape for x in inputs]
-        weights: dict[str, Initializer] = {
+        weights: dict[str, Tensor] = {
             name: plan.parameter(name, shape, initializer)
             for name, (shape, initializer) in self._declared(plan.where(self), shapes).items()
         }
