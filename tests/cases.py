@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 import nncore as nn
+from image_cases import IMAGE_LAYERS
+from layer_case import LayerCase
 
 try:
     import torch
@@ -70,36 +72,6 @@ class Power(nn.Layer):
 
     def backward(self, dy, y, x):
         return dy * self.exponent * x ** (self.exponent - 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerCase:
-    """A layer and the input shapes to test it on, each without the batch axis: a tuple, or a
-    list of tuples for several inputs.
-
-    ``torch(parameters, *inputs) -> output`` with parameters by name; None: PyTorch has no such.
-    ``integers``: the inputs are whole numbers below this. ``kinks``: inputs keep off these.
-    """
-
-    layer: nn.Layer
-    shapes: tuple[Any, ...]
-    torch: Callable[..., Any] | None = None
-    integers: int | None = None
-    kinks: tuple[float, ...] = ()
-
-    def draw(self, rng: np.random.Generator, rows: int, shape: Any) -> list[np.ndarray]:
-        """Random inputs, one array for each."""
-        if self.integers:
-            return [rng.integers(0, self.integers, (rows, *s)) for s in several(shape)]
-        xs = [rng.normal(size=(rows, *s)) for s in several(shape)]
-        for kink in self.kinks:
-            xs = [np.where(np.abs(x - kink) < 0.05, x + 0.1, x) for x in xs]
-        return xs
-
-
-def several(shape: Any) -> list[tuple[int, ...]]:
-    """The shapes of all inputs of a LayerCase."""
-    return shape if isinstance(shape, list) else [shape]
 
 
 def torch_dense(activation: str = "linear") -> Callable[..., Any]:
@@ -168,6 +140,7 @@ LAYERS = [
         torch=lambda p, a, b: a * torch.sigmoid(p["s"] * b) + p["t"],
     ),
     LayerCase(Power(3), shapes=((4,), (2, 3)), torch=lambda p, x: x**3),
+    *IMAGE_LAYERS,
 ]
 
 

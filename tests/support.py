@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LOSSES, LayerCase
+from cases import LOSSES
+from layer_case import LayerCase
 
 
 def with_shapes(cases: list[LayerCase]) -> list[Any]:

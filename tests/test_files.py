@@ -14,6 +14,7 @@ import pytest
 
 import cases
 import nncore as nn
+from layer_case import several
 from nncore.interop import safetensors
 
 CUSTOM = {cls.__name__: cls for cls in (cases.Gate, cases.Power, cases.Cube)}
@@ -59,7 +60,7 @@ def by_file(model, path):
 @pytest.mark.parametrize("case", cases.LAYERS, ids=lambda case: repr(case.layer))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layer(case, dtype, tmp_path):
-    inputs = [nn.Input(shape) for shape in cases.several(case.shapes[-1])]
+    inputs = [nn.Input(shape) for shape in several(case.shapes[-1])]
     output = case.layer(inputs if len(inputs) > 1 else inputs[0])
     model = nn.Model(inputs, output, seed=2, dtype=dtype)
     xs = case.draw(np.random.default_rng(0), 5, case.shapes[-1])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, several
+from cases import LAYERS
+from layer_case import several
 from nncore.data import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 

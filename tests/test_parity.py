@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, several
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
+from layer_case import several
 from nncore.data import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 

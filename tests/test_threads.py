@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, several
+from cases import LAYERS
+from layer_case import several
 from nncore._kernels import simd
 from support import one_or_list, randomize, with_shapes
 
