@@ -17,8 +17,10 @@ try:
 except ImportError:  # then no `torch` column is called
     torch = F = None
 
-SIGNALS = ((9, 1), (7, 3), (8, 17))  # (steps, channels)
-IMAGES = ((5, 7, 3), (8, 6, 1), (6, 9, 17))  # (height, width, channels)
+SIGNALS = ((9, 1), (8, 17))  # (steps, channels)
+IMAGES = ((5, 7, 3), (6, 9, 17))  # (height, width, channels)
+SMALL_IMAGES = (*IMAGES, (8, 6, 1), (1, 2, 2))
+ALL_IMAGES = (*IMAGES, (8, 6, 1), (3, 4, 40))
 
 
 def channels_second(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,10 +29,11 @@ def channels_second(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers of which no two in an array are nearer than 0.01: the largest of them stays so
-    while one is moved a little."""
-    size = int(np.prod(shape))
-    return 0.01 * (rng.permutation(size) - size / 2).reshape(shape)
+    """Numbers of which no two of a row have nearly the same magnitude: the largest stays the
+    largest while one is moved a little, also of their squares."""
+    size = int(np.prod(shape[1:]))
+    magnitude = 0.5 + rng.permuted(np.tile(np.arange(size) / size, (shape[0], 1)), axis=1)
+    return (magnitude * rng.choice([-1, 1], magnitude.shape)).reshape(shape)
 
 
 def edges_for_torch(layer: Any, shape: tuple[int, ...]) -> list[int]:
@@ -85,10 +88,11 @@ MAX = [
         nn.MaxPool1D(4, strides=2, padding=(1, 3)),
     )),
     *((layer, IMAGES) for layer in (
-        nn.MaxPool2D(), nn.MaxPool2D(3, 1), nn.MaxPool2D(3, 2, "same"), nn.MaxPool2D((1, 2)),
+        nn.MaxPool2D(3, 1), nn.MaxPool2D(3, 2, "same"), nn.MaxPool2D((1, 2)),
         nn.MaxPool2D((3, 2), (1, 3), "same"), nn.MaxPool2D(2, 3), nn.MaxPool2D(1),
         nn.MaxPool2D(3, 2, 1), nn.MaxPool2D((2, 3), 2, ((0, 1), (2, 1))),
     )),
+    (nn.MaxPool2D(), ALL_IMAGES),
     (nn.MaxPool2D(9, 1, "same"), ((2, 3, 2),)),  # larger than the image
     (nn.MaxPool2D((17, 16)), ((18, 33, 2),)),  # more cells than a byte counts
 ]  # fmt: skip
@@ -99,10 +103,11 @@ MEAN = [
         nn.AvgPool1D(4, strides=2, padding=(1, 3)),
     )),
     *((layer, IMAGES) for layer in (
-        nn.AvgPool2D(), nn.AvgPool2D(3, 1), nn.AvgPool2D(3, 2, "same"), nn.AvgPool2D((1, 2)),
+        nn.AvgPool2D(3, 1), nn.AvgPool2D(3, 2, "same"), nn.AvgPool2D((1, 2)),
         nn.AvgPool2D((3, 2), (1, 3), "same"), nn.AvgPool2D(2, 3), nn.AvgPool2D(3, 2, 1),
         nn.AvgPool2D((2, 3), 2, ((0, 1), (2, 1))),
     )),
+    (nn.AvgPool2D(), ALL_IMAGES),
     (nn.AvgPool2D(9, 1, "same"), ((2, 3, 2),)),
 ]  # fmt: skip
 
@@ -117,10 +122,10 @@ IMAGE_LAYERS = [
     *(LayerCase(layer, shapes, torch_mean(layer)) for layer, shapes in MEAN),
     LayerCase(nn.GlobalMaxPool1D(), SIGNALS, lambda p, x: x.amax(1), numbers=apart),
     LayerCase(
-        nn.GlobalMaxPool2D(), (*IMAGES, (1, 1, 5)), lambda p, x: x.amax((1, 2)), numbers=apart
+        nn.GlobalMaxPool2D(), (*ALL_IMAGES, (1, 1, 5)), lambda p, x: x.amax((1, 2)), numbers=apart
     ),
     LayerCase(nn.GlobalAvgPool1D(), (*SIGNALS, (301, 2)), lambda p, x: x.mean(1)),
-    LayerCase(nn.GlobalAvgPool2D(), (*IMAGES, (1, 1, 5)), lambda p, x: x.mean((1, 2))),
+    LayerCase(nn.GlobalAvgPool2D(), (*ALL_IMAGES, (1, 1, 5)), lambda p, x: x.mean((1, 2))),
     LayerCase(nn.ZeroPadding1D(), SIGNALS, channels_second(lambda x: F.pad(x, (1, 1)))),
     LayerCase(nn.ZeroPadding1D((0, 2)), SIGNALS, channels_second(lambda x: F.pad(x, (0, 2)))),
     LayerCase(nn.ZeroPadding2D((1, 2)), IMAGES, channels_second(lambda x: F.pad(x, (2, 2, 1, 1)))),
@@ -135,7 +140,11 @@ IMAGE_LAYERS = [
     LayerCase(nn.UpSampling1D(), SIGNALS, upsampling("nearest", 2)),
     LayerCase(nn.UpSampling1D(3), SIGNALS, upsampling("nearest", 3)),
     *(
-        LayerCase(nn.UpSampling2D(factors, mode), (*IMAGES, (1, 2, 2)), upsampling(mode, factors))
+        LayerCase(
+            nn.UpSampling2D(factors, mode),
+            (*IMAGES, (8, 6, 1), (1, 2, 2)),
+            upsampling(mode, factors),
+        )
         for mode in ("nearest", "bilinear")
         for factors in (2, (3, 1), (1, 4))
     ),
@@ -147,5 +156,5 @@ IMAGE_LAYERS = [
         )
         for epsilon in (1e-3, 0.5)
     ),
-    LayerCase(nn.LayerNormalization(), ((1,),)),  # always the bias: PyTorch's dx is not quite 0
+    LayerCase(nn.LayerNormalization(), ((1,),)),  # PyTorch's dx is rounding, ours is 0
 ]
