@@ -11,18 +11,6 @@
 
 typedef NAME(integer) NAME(ivec) __attribute__((vector_size(VECTOR_BYTES)));
 
-/* A vector of channels, or the first few lanes of one: `whole` is a constant. */
-ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m) {
-    return whole ? NAME(load)(p) : NAME(load_part)(p, m);
-}
-
-ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec) v) {
-    if (whole)
-        NAME(store)(p, v);
-    else
-        NAME(store_part)(p, m, v);
-}
-
 /* ---- windows ---- */
 
 /* Where cell (0,0) is in x, which may be outside, and which cells are in the image: rows i0..i1,

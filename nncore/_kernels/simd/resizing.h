@@ -4,14 +4,18 @@
 #include "simd.h"
 
 static void NAME(repeat)(REAL *y, const REAL *x, isize H, isize W, isize C, isize sh, isize sw) {
-    const size_t row = (size_t)(W * sw * C) * sizeof *y;
-    for (isize h = 0; h < H; h++) {
-        const REAL *first = y;
-        for (isize w = 0; w < W; w++, x += C)
-            for (isize j = 0; j < sw; j++, y += C)
-                memcpy(y, x, (size_t)C * sizeof *y);
-        for (isize i = 1; i < sh; i++, y += W * sw * C)
-            memcpy(y, first, row);
+    const isize row = W * sw * C, last = C - C % LANES;
+    const NAME(mask) m = NAME(mask_first)(C - last);
+    for (isize h = 0; h < H; h++, y += (sh - 1) * row) {
+        for (isize w = 0; w < W; w++, x += C, y += sw * C) {
+            for (isize c = 0; c < C; c += LANES) {
+                const int whole = c < last;
+                const NAME(vec) v = whole ? NAME(load)(x + c) : NAME(load_part)(x + c, m);
+                for (isize i = 0; i < sh; i++)
+                    for (isize j = 0; j < sw; j++)
+                        NAME(store_lanes)(y + i * row + j * C + c, whole, m, v);
+            }
+        }
     }
 }
 
