@@ -34,6 +34,7 @@ class LayerCase:
 
     ``torch(parameters, *inputs) -> output`` with parameters by name; None: PyTorch has no such.
     ``integers``: the inputs are whole numbers below this. ``kinks``: inputs keep off these.
+    ``numbers(rng, shape)`` draws the inputs of layers that want other than normal ones.
     """
 
     layer: nn.Layer
@@ -41,11 +42,14 @@ class LayerCase:
     torch: Callable[..., Any] | None = None
     integers: int | None = None
     kinks: tuple[float, ...] = ()
+    numbers: Callable[..., np.ndarray] | None = None
 
     def draw(self, rng: np.random.Generator, rows: int, shape: Any) -> list[np.ndarray]:
         """Random inputs, one array for each."""
         if self.integers:
             return [rng.integers(0, self.integers, (rows, *s)) for s in several(shape)]
+        if self.numbers:
+            return [self.numbers(rng, (rows, *s)) for s in several(shape)]
         xs = [rng.normal(size=(rows, *s)) for s in several(shape)]
         for kink in self.kinks:
             xs = [np.where(np.abs(x - kink) < 0.05, x + 0.1, x) for x in xs]

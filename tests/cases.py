@@ -16,6 +16,7 @@ import scipy.special as sp
 
 import nncore as nn
 from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
+from image_cases import IMAGE_LAYERS
 from own_layers import Cube, Gate, Power
 
 try:
@@ -176,6 +177,7 @@ LAYERS = [
         torch=lambda p, a, b: a * torch.sigmoid(p["s"] * b) + p["t"],
     ),
     LayerCase(Power(3), shapes=((4,), (2, 3)), torch=lambda p, x: x**3),
+    *IMAGE_LAYERS,
 ]
 
 

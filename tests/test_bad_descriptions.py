@@ -14,6 +14,10 @@ def dense(**options):
     return nn.Dense(3, **options)
 
 
+def image_network(layer, shape=(5, 7, 3)):
+    return nn.Sequential([nn.Input(shape), layer])
+
+
 def named(*names):
     return nn.Sequential([nn.Input((4,)), *(nn.Dense(2, name=name) for name in names)])
 
@@ -59,6 +63,38 @@ DESCRIPTIONS = [
     ("reshape two -1", lambda: nn.Reshape((-1, -1)), ValueError, ["Reshape", "at most one -1"]),
     ("reshape float", lambda: nn.Reshape(2.5), TypeError, ["Reshape", "2.5", "integer"]),
     ("concatenate axis", lambda: nn.Concatenate(axis="last"), TypeError, ["axis", "'last'"]),
+    ("pool zero", lambda: nn.MaxPool2D(0), ValueError, ["MaxPool2D", "pool_size", ">= 1", "0"]),
+    ("pool of three", lambda: nn.AvgPool2D((1, 2, 3)), ValueError, ["AvgPool2D", "(1, 2, 3)"]),
+    ("pool float", lambda: nn.MaxPool1D(2.0), TypeError, ["MaxPool1D", "pool_size", "2.0"]),
+    ("stride zero", lambda: nn.MaxPool2D(2, 0), ValueError, ["MaxPool2D", "strides", ">= 1"]),
+    ("stride pair", lambda: nn.AvgPool1D(2, (1, 0)), ValueError, ["AvgPool1D", "strides"]),
+    ("padding name", lambda: nn.MaxPool2D(padding="SAME"), ValueError, ["'valid', 'same'", "SAME"]),
+    ("padding negative", lambda: nn.MaxPool2D(padding=-1), ValueError, ["padding", ">= 0", "-1"]),
+    ("padding odd", lambda: nn.ZeroPadding2D((1, 2, 3)), ValueError, ["ZeroPadding2D", "pair"]),
+    ("padding text", lambda: nn.ZeroPadding2D("same"), TypeError, ["ZeroPadding2D", "'same'"]),
+    ("padding large", lambda: image_network(nn.MaxPool2D(2, padding=2)), ValueError,
+     ["MaxPool2D", "((2, 2), (2, 2))", "(2, 2)", "see nothing"]),
+    ("pool large", lambda: image_network(nn.MaxPool2D((6, 2))), ValueError,
+     ["layer '0'", "MaxPool2D", "(5, 7, 3)", "(6, 2)", "padding='same'"]),
+    ("pool of flat", lambda: image_network(nn.MaxPool2D(), (35,)), ValueError,
+     ["MaxPool2D", "(35,)", "(height, width, channels)"]),
+    ("pool of grey", lambda: image_network(nn.GlobalAvgPool2D(), (5, 7)), ValueError,
+     ["GlobalAvgPool2D", "(height, width, channels)", "x[..., None]"]),
+    ("signal pool of image", lambda: image_network(nn.MaxPool1D()), ValueError,
+     ["MaxPool1D", "(steps, channels)", "2D"]),
+    ("pool of two", lambda: nn.Model(x := nn.Input((4, 4, 1)), nn.MaxPool2D()([x, x])), ValueError,
+     ["MaxPool2D", "2 inputs"]),
+    ("crop all", lambda: image_network(nn.Cropping2D(((2, 3), 0))), ValueError,
+     ["Cropping2D", "(5, 7, 3)", "nothing"]),
+    ("upsampling zero", lambda: nn.UpSampling2D(0), ValueError, ["UpSampling2D", "size", "0"]),
+    ("interpolation", lambda: nn.UpSampling2D(2, "linear"), ValueError,
+     ["UpSampling2D", "interpolation", "mean 'bilinear'"]),
+    ("upsampling vast", lambda: image_network(nn.UpSampling2D(2**30)), ValueError, ["too large"]),
+    ("padding vast", lambda: image_network(nn.ZeroPadding2D(2**40)), ValueError, ["too large"]),
+    ("epsilon zero", lambda: nn.LayerNormalization(0), ValueError, ["LayerNormalization", "(0,"]),
+    ("epsilon str", lambda: nn.LayerNormalization("x"), TypeError, ["epsilon", "'x'"]),
+    ("norm of numbers", lambda: image_network(nn.LayerNormalization(), ()), ValueError,
+     ["LayerNormalization", "()", "at least 1"]),
     ("input zero", lambda: nn.Input((0,)), ValueError, ["Input", "(0,)", "positive"]),
     ("input None", lambda: nn.Input((None, 4)), ValueError, ["Input", "None", "batch axis"]),
     ("input str", lambda: nn.Input("ab"), ValueError, ["Input", "'ab'", "positive"]),

@@ -11,6 +11,8 @@ cdef extern from "simd/simd.h" nogil:
     enum:
         ACTIVATION_USES_X
         ACTIVATION_USES_Y
+    ctypedef struct pool_windows:
+        isize H, W, C, P, Q, kh, kw, sh, sw, top, left
     ctypedef struct f32_activation:
         const char *label
         int uses
@@ -63,6 +65,28 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*max_pool)(float *y, float *cell, const float *x,
+                         const pool_windows *s) noexcept nogil
+        void (*max_pool_backward)(float *dx, const float *dy, const float *cell,
+                                  const pool_windows *s, int add) noexcept nogil
+        void (*sum_pool)(float *y, const float *x, const pool_windows *s, int mean,
+                         int add) noexcept nogil
+        void (*sum_pool_backward)(float *dx, const float *dy, const pool_windows *s, int mean,
+                                  int add) noexcept nogil
+        void (*repeat)(float *y, const float *x, isize H, isize W, isize C, isize sh,
+                       isize sw) noexcept nogil
+        void (*bilinear)(float *y, const float *x, isize H, isize W, isize C, isize sh,
+                         isize sw) noexcept nogil
+        void (*bilinear_backward)(float *dx, const float *dy, isize H, isize W, isize C, isize sh,
+                                  isize sw, int add) noexcept nogil
+        void (*layer_norm)(float *y, float *moments, const float *x, const float *weight,
+                           const float *bias, isize rows, isize C, double epsilon) noexcept nogil
+        void (*layer_norm_backward)(float *dx, float *dweight, float *dbias, const float *dy,
+                                    const float *x, const float *moments, const float *weight,
+                                    isize rows, isize C, int add) noexcept nogil
+        void (*layer_norm_sums)(float *dweight, float *dbias, const float *dy, const float *x,
+                                const float *moments, isize rows, isize C,
+                                isize columns) noexcept nogil
     ctypedef struct f64_table:
         void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
@@ -104,6 +128,29 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*max_pool)(double *y, double *cell, const double *x,
+                         const pool_windows *s) noexcept nogil
+        void (*max_pool_backward)(double *dx, const double *dy, const double *cell,
+                                  const pool_windows *s, int add) noexcept nogil
+        void (*sum_pool)(double *y, const double *x, const pool_windows *s, int mean,
+                         int add) noexcept nogil
+        void (*sum_pool_backward)(double *dx, const double *dy, const pool_windows *s, int mean,
+                                  int add) noexcept nogil
+        void (*repeat)(double *y, const double *x, isize H, isize W, isize C, isize sh,
+                       isize sw) noexcept nogil
+        void (*bilinear)(double *y, const double *x, isize H, isize W, isize C, isize sh,
+                         isize sw) noexcept nogil
+        void (*bilinear_backward)(double *dx, const double *dy, isize H, isize W, isize C,
+                                  isize sh,
+                                  isize sw, int add) noexcept nogil
+        void (*layer_norm)(double *y, double *moments, const double *x, const double *weight,
+                           const double *bias, isize rows, isize C, double epsilon) noexcept nogil
+        void (*layer_norm_backward)(double *dx, double *dweight, double *dbias, const double *dy,
+                                    const double *x, const double *moments, const double *weight,
+                                    isize rows, isize C, int add) noexcept nogil
+        void (*layer_norm_sums)(double *dweight, double *dbias, const double *dy, const double *x,
+                                const double *moments, isize rows, isize C,
+                                isize columns) noexcept nogil
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64

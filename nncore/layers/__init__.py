@@ -3,10 +3,31 @@
 from nncore.layers.base import Input, Layer, Symbol
 from nncore.layers.core import Activation, Dense, Dropout, Embedding, Flatten, Reshape
 from nncore.layers.merging import Add, Concatenate, Multiply
-from nncore.layers.normalization import BatchNormalization
+from nncore.layers.normalization import BatchNormalization, LayerNormalization
+from nncore.layers.pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    MaxPool1D,
+    MaxPool2D,
+)
 from nncore.layers.residual import Residual
+from nncore.layers.resizing import (
+    Cropping1D,
+    Cropping2D,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 
 __all__ = [
-    "Activation", "Add", "BatchNormalization", "Concatenate", "Dense", "Dropout", "Embedding",
-    "Flatten", "Input", "Layer", "Multiply", "Reshape", "Residual", "Symbol",
+    "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNormalization", "Concatenate",
+    "Cropping1D", "Cropping2D", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAvgPool1D",
+    "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Input", "Layer",
+    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "Reshape", "Residual",
+    "Symbol", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
 ]  # fmt: skip

@@ -17,6 +17,12 @@ typedef ptrdiff_t isize;
 /* What the backward pass of an activation reads: its input x or its output y. */
 enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 
+/* Pooling: an image (H,W,C), its windows of kh x kw cells every sh rows and sw columns, the first
+ * one `top` rows and `left` columns outside of it, and what they give, (P,Q,C). */
+typedef struct {
+    isize H, W, C, P, Q, kh, kw, sh, sw, top, left;
+} pool_windows;
+
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
         const char *label; /* as in "relu" */                                                      \
@@ -88,6 +94,26 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
         /* y = x * keep * scale [+ y] */                                                           \
         void (*dropout_apply)(real *y, const real *x, const uint8_t *keep, isize n, double scale,  \
                               int add);                                                            \
+        /* Pooling, one image; see pooling.h. cell (P,Q,C): integers as large as real, or NULL */  \
+        void (*max_pool)(real *y, real *cell, const real *x, const pool_windows *s);               \
+        void (*max_pool_backward)(real *dx, const real *dy, const real *cell,                      \
+                                  const pool_windows *s, int add);                                 \
+        void (*sum_pool)(real *y, const real *x, const pool_windows *s, int mean, int add);        \
+        void (*sum_pool_backward)(real *dx, const real *dy, const pool_windows *s, int mean,       \
+                                  int add);                                                        \
+        /* Enlarging one image; see resizing.h */                                                  \
+        void (*repeat)(real *y, const real *x, isize H, isize W, isize C, isize sh, isize sw);     \
+        void (*bilinear)(real *y, const real *x, isize H, isize W, isize C, isize sh, isize sw);   \
+        void (*bilinear_backward)(real *dx, const real *dy, isize H, isize W, isize C, isize sh,   \
+                                  isize sw, int add);                                              \
+        /* Layer normalization; see normalization.h. moments (rows,3) may be NULL */               \
+        void (*layer_norm)(real *y, real *moments, const real *x, const real *weight,              \
+                           const real *bias, isize rows, isize C, double epsilon);                 \
+        void (*layer_norm_backward)(real *dx, real *dweight, real *dbias, const real *dy,          \
+                                    const real *x, const real *moments, const real *weight,        \
+                                    isize rows, isize C, int add);                                 \
+        void (*layer_norm_sums)(real *dweight, real *dbias, const real *dy, const real *x,         \
+                                const real *moments, isize rows, isize C, isize columns);          \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

@@ -13,6 +13,10 @@
 #include "optimizer.h"
 #include "random.h"
 
+#include "normalization.h"
+#include "pooling.h"
+#include "resizing.h"
+
 extern const TABLE(table) TABLE(ISA);
 const TABLE(table) TABLE(ISA) = {
     .isa = ISA_NAME,
@@ -36,4 +40,14 @@ const TABLE(table) TABLE(ISA) = {
     .adagrad = NAME(adagrad),
     .dropout_mask = NAME(dropout_mask),
     .dropout_apply = NAME(dropout_apply),
+    .max_pool = NAME(max_pool),
+    .max_pool_backward = NAME(max_pool_backward),
+    .sum_pool = NAME(sum_pool),
+    .sum_pool_backward = NAME(sum_pool_backward),
+    .repeat = NAME(repeat),
+    .bilinear = NAME(bilinear),
+    .bilinear_backward = NAME(bilinear_backward),
+    .layer_norm = NAME(layer_norm),
+    .layer_norm_backward = NAME(layer_norm_backward),
+    .layer_norm_sums = NAME(layer_norm_sums),
 };

@@ -97,6 +97,18 @@ ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
 #endif
 #undef X86_
 
+/* A whole vector, or the part of one: `whole` is a constant. */
+ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m) {
+    return whole ? NAME(load)(p) : NAME(load_part)(p, m);
+}
+
+ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec) v) {
+    if (whole)
+        NAME(store)(p, v);
+    else
+        NAME(store_part)(p, m, v);
+}
+
 /* ---- blocks ---- */
 
 /* One vector from LANES / BLOCK blocks in memory, `offset[0]`, `offset[step]`, ... from p. */
