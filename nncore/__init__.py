@@ -42,10 +42,10 @@ _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when firs
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Conv1D",
-    "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten", "History", "Input", "Layer", "Model", "Multiply",
-    "NonFiniteError", "RMSprop", "Reshape", "Sequential", "callbacks", "datasets", "get_include",
-    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
-    "set_num_threads", "show_config",
+    "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
+    "History", "Input", "Layer", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape",
+    "Sequential", "callbacks", "datasets", "get_include", "get_num_threads", "initializers",
+    "load", "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -74,7 +74,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_weight_store)(const conv_pass *p, float *dw, float *sums, isize pieces,
                                   isize apart, isize begin, isize end, int add) noexcept nogil
         void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
-        void (*depthwise_pack)(float *packed, const conv_pass *p, const float *weight) noexcept nogil
+        void (*depthwise_pack)(float *packed, const conv_pass *p,
+                               const float *weight) noexcept nogil
         void (*depthwise_run)(const conv_pass *p, float *y, const float *x, const float *packed,
                               const float *bias, isize begin, isize end, int add,
                               float *scratch) noexcept nogil
@@ -126,11 +127,13 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_weight_store)(const conv_pass *p, double *dw, double *sums, isize pieces,
                                   isize apart, isize begin, isize end, int add) noexcept nogil
         void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
-        void (*depthwise_pack)(double *packed, const conv_pass *p, const double *weight) noexcept nogil
+        void (*depthwise_pack)(double *packed, const conv_pass *p,
+                               const double *weight) noexcept nogil
         void (*depthwise_run)(const conv_pass *p, double *y, const double *x, const double *packed,
                               const double *bias, isize begin, isize end, int add,
                               double *scratch) noexcept nogil
-        void (*depthwise_weight)(const conv_pass *p, double *sums, const double *dy, const double *x,
+        void (*depthwise_weight)(const conv_pass *p, double *sums, const double *dy,
+                                 const double *x,
                                  isize begin, isize end, double *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         void (*conv_plain)(const conv_pass *p, double *y, const double *x, const double *weight,

@@ -34,7 +34,7 @@ def per_axis(owner: str, argument: str, value: Any, axes: int) -> tuple[int, ...
 
 
 def padding_of(owner: str, value: Any, axes: int) -> str | Pairs:
-    """"valid", "same", or for each axis the zeros before and after: from one integer for all,
+    """ "valid", "same", or for each axis the zeros before and after: from one integer for all,
     one for each axis (of two), or pairs; of one axis, a pair is (before, after).
 
     >>> padding_of("Conv2D", 1, 2), padding_of("Conv2D", (1, 2), 2), padding_of("Conv1D", (2, 0), 1)
