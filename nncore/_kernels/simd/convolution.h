@@ -57,6 +57,7 @@ ALWAYS_INLINE void NAME(taps_column)(const NAME(taps) *t, const int W)
     isize rows = pieces(t->M, tiles), longer = t->M - tiles * (rows - 1);
     for (isize m = 0; m < t->M; m += rows) {
         if (longer-- == 0) rows--;
+        if (t->to.add) NAME(prefetch)(&t->to, c, rows, 0, W);
 #define CASE(R)                                                                                    \
     case R:                                                                                        \
         if (R <= TILE_ROWS(W)) NAME(taps_tile)(t, c, a, R, W);                                     \
@@ -136,20 +137,17 @@ ALWAYS_INLINE const REAL *NAME(image_row)(const conv_pass *p, const REAL *x, isi
     return row < 0 || row >= p->H ? NULL : x + row * p->W * p->C;
 }
 
-/* Elements that the copy of x for one unit takes. */
-static isize NAME(conv_source)(const conv_pass *p)
+/* Elements that the copies of x for one unit take: padded, and as patches. */
+static isize NAME(conv_padded)(const conv_pass *p)
 {
-    if (p->source == CONV_IN_PLACE) return 0;
-    if (p->source == CONV_PATCHES)
-        return p->block_h * p->block_w * MAX(1, p->KH * p->KW) * p->C;
-    return NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w) * p->C;
+    const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
+    return p->source == CONV_IN_PLACE ? 0 : area * p->C + BLOCK;
 }
 
-static void NAME(conv_sizes)(const conv_pass *p, isize *packed, isize *scratch)
+static isize NAME(conv_source)(const conv_pass *p)
 {
-    const isize vectors = (p->O / p->groups + LANES - 1) / LANES;
-    *packed = p->KH * p->KW * p->C * vectors * LANES;
-    *scratch = NAME(conv_source)(p) + p->block_h * p->block_w * WIDTH * LANES;
+    const isize patch = p->source == CONV_PATCHES ? p->KH * p->KW * p->C : 0;
+    return NAME(conv_padded)(p) + p->block_h * p->block_w * patch + BLOCK;
 }
 
 /* One unit of work: rows h.., columns w.. of y, and x as a table of taps reads it. */
@@ -160,25 +158,25 @@ typedef struct {
     isize I, J, K, ais, ajs;
 } NAME(unit);
 
-static void NAME(unit_patches)(NAME(unit) *u, const conv_pass *p, const REAL *x, REAL *scratch)
+/* From the padded copy of the unit to one piece for each window. Copies run in whole blocks, a few
+ * numbers too far: the next copy overwrites these, and there is room behind the last. */
+static void NAME(unit_patches)(NAME(unit) *u, const conv_pass *p, REAL *to)
 {
-    REAL *to = scratch;
-    for (isize h = u->h; h < u->h + u->rows; h++) {
-        for (isize w = u->w; w < u->w + u->columns; w++) {
-            for (isize i = 0; i < p->KH; i++) {
-                const isize row = h * p->stride_h + i * p->dilation_h - p->top;
-                const REAL *from = NAME(image_row)(p, x, row);
-                const isize first = w * p->stride_w - p->left;
-                if (p->dilation_w == 1) {
-                    to = NAME(pad_row)(to, p, from, first, p->KW);
-                } else {
-                    for (isize j = 0; j < p->KW; j++)
-                        to = NAME(pad_row)(to, p, from, first + j * p->dilation_w, 1);
+    const isize run = p->dilation_w == 1 ? p->KW * p->C : p->C, runs = p->dilation_w == 1 ? 1 : p->KW;
+    REAL *const patches = to;
+    for (isize h = 0; h < u->rows; h++) {
+        for (isize w = 0; w < u->columns; w++) {
+            const REAL *window = u->x + h * u->row + w * u->pixel;
+            for (isize i = 0; i < p->KH; i++, window += u->ais) {
+                for (isize j = 0; j < runs; j++, to += run) {
+                    const REAL *from = window + j * u->ajs;
+                    for (isize k = 0; k < run; k += BLOCK)
+                        *(NAME(block_mem) *)(to + k) = *(const NAME(block_mem) *)(from + k);
                 }
             }
         }
     }
-    u->x = scratch;
+    u->x = patches;
     u->pixel = p->KH * p->KW * p->C;
     u->row = u->columns * u->pixel;
     u->I = 1;
@@ -201,10 +199,6 @@ static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index
     u.rows = MIN(p->block_h, p->OH - u.h);
     u.columns = MIN(p->block_w, p->OW - u.w);
     x += u.image * p->H * p->W * p->C;
-    if (p->source == CONV_PATCHES) {
-        NAME(unit_patches)(&u, p, x, scratch);
-        return u;
-    }
     const isize row = u.h * p->stride_h - p->top, column = u.w * p->stride_w - p->left;
     isize width = p->W;
     if (p->source == CONV_IN_PLACE) {
@@ -224,6 +218,7 @@ static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index
     u.K = whole ? p->KW * p->C : p->C / p->groups;
     u.ais = p->dilation_h * width * p->C;
     u.ajs = p->dilation_w * p->C;
+    if (p->source == CONV_PATCHES) NAME(unit_patches)(&u, p, scratch + NAME(conv_padded)(p));
     return u;
 }
 

@@ -4,60 +4,83 @@
  * window times dy[pixel][o]. A tile is R numbers of the window times W vectors of o; the sum runs
  * over the pixels of a unit. dy is read in place where that is possible. */
 
-/* panel (pixels, width) = n channels of the unit's dy; for where a vector may not read further. */
-static void NAME(conv_pack_dy)(REAL *panel, isize width, const conv_pass *p, const NAME(unit) *u,
-                               const REAL *dy, isize n)
+/* With few pixels to an image several images are summed up at once: each time the sums, which may
+ * be larger than a cache, are read and written. */
+static isize NAME(conv_weight_units)(const conv_pass *p)
 {
-    for (isize r = 0; r < u->rows; r++, panel += u->columns * width)
-        NAME(pack_rows)(panel, width, dy + r * p->y_row, p->y_column, u->columns, n);
+    enum { PIXELS = 256, ELEMENTS = 512 * 1024 / sizeof(REAL) };
+    if (p->block_h < p->OH || p->block_w < p->OW) return 1;
+    const isize source = p->source == CONV_IN_PLACE ? p->H * p->W * p->C : NAME(conv_source)(p);
+    return MAX(1, MIN(PIXELS / (p->OH * p->OW), ELEMENTS / source));
 }
 
-/* sums (M of a window's numbers, W vectors) of one panel, from number `first` on. */
-static void NAME(conv_weight_rows)(NAME(taps) *t, REAL *sums, isize ld, isize M, const REAL *x,
-                                   isize W)
+static void NAME(conv_sizes)(const conv_pass *p, isize *packed, isize *scratch)
 {
-    t->to.c = sums;
-    t->to.ldc = ld;
-    t->a = x;
-    t->M = M;
-    NAME(taps_run)(t, W);
+    const isize vectors = (p->O / p->groups + LANES - 1) / LANES;
+    *packed = p->KH * p->KW * p->C * vectors * LANES;
+    *scratch = NAME(conv_weight_units)(p) *
+               (NAME(conv_source)(p) + p->block_h * p->block_w * WIDTH * LANES);
+}
+
+/* panel (pixels, width) = n channels of dy of some units like u. */
+static void NAME(conv_pack_dy)(REAL *panel, isize width, const conv_pass *p, const NAME(unit) *u,
+                               isize units, const REAL *dy, isize n)
+{
+    for (isize k = 0; k < units; k++)
+        for (isize r = 0; r < u->rows; r++, panel += u->columns * width)
+            NAME(pack_rows)(panel, width, dy + k * p->y_image + r * p->y_row, p->y_column,
+                            u->columns, n);
+}
+
+/* sums of `units` units alike, u the first of them, `apart` from each other. */
+static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *dy,
+                                   const NAME(unit) *u, isize units, isize apart, int add,
+                                   REAL *panel)
+{
+    const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
+    dy += u->image * p->y_image + p->y_first + u->h * p->y_row + u->w * p->y_column;
+    for (isize g = 0; g < p->groups; g++) {
+        isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, WIDTH);
+        for (isize n = 0; n < O; panels--) {
+            const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
+            NAME(taps) t = {.I = units, .J = u->rows, .K = u->columns, .ars = 1, .ais = apart,
+                            .ajs = u->row, .acs = u->pixel, .b = dy + g * O + n,
+                            .bis = p->y_image, .bjs = p->y_row, .brs = p->y_column, .M = u->K};
+            t.to.add = add;
+            t.to.ldc = O;
+            t.to.last = columns - (W - 1) * LANES;
+            if (K >= 64 || (columns < W * LANES && !MASKS_ARE_FREE)) {
+                NAME(conv_pack_dy)(panel, W * LANES, p, u, units, t.b, columns);
+                t.b = panel;
+                t.brs = W * LANES;
+                t.bjs = u->columns * t.brs;
+                t.bis = u->rows * t.bjs;
+            }
+            t.to.c = sums + g * K * O + n;
+            for (isize i = 0; i < u->I; i++)
+                for (isize j = 0; j < u->J; j++, t.to.c += u->K * O) {
+                    t.a = u->x + i * u->ais + j * u->ajs + g * C;
+                    NAME(taps_run)(&t, W);
+                }
+            vectors -= W;
+            n += columns;
+        }
+    }
 }
 
 static void NAME(conv_weight)(const conv_pass *p, REAL *sums, const REAL *dy, const REAL *x,
                               isize begin, isize end, REAL *scratch)
 {
-    const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
-    REAL *const panel = scratch + NAME(conv_source)(p);
-    if (begin >= end) memset(sums, 0, (size_t)(p->groups * K * O) * sizeof(REAL));
-    for (isize index = begin; index < end; index++) {
+    const isize K = p->KH * p->KW * (p->C / p->groups), most = NAME(conv_weight_units)(p);
+    const isize source = NAME(conv_source)(p);
+    if (begin >= end) memset(sums, 0, (size_t)(K * p->O) * sizeof(REAL));
+    for (isize index = begin; index < end; index += most) {
+        const isize units = MIN(most, end - index);
         const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
-        const REAL *from = dy + u.image * p->y_image + p->y_first + u.h * p->y_row +
-                           u.w * p->y_column;
-        for (isize g = 0; g < p->groups; g++) {
-            isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, WIDTH);
-            for (isize n = 0; n < O; panels--) {
-                const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
-                NAME(taps) t = {.I = 1, .J = u.rows, .K = u.columns, .ars = 1, .ajs = u.row,
-                                .acs = u.pixel, .b = from + g * O + n, .brs = p->y_column,
-                                .bjs = p->y_row};
-                t.to.add = index > begin;
-                t.to.last = columns - (W - 1) * LANES;
-                if (columns < W * LANES && !MASKS_ARE_FREE) {
-                    NAME(conv_pack_dy)(panel, W * LANES, p, &u, t.b, columns);
-                    t.b = panel;
-                    t.brs = W * LANES;
-                    t.bjs = u.columns * W * LANES;
-                }
-                REAL *to = sums + g * K * O + n;
-                for (isize i = 0; i < u.I; i++) {
-                    for (isize j = 0; j < u.J; j++, to += u.K * O)
-                        NAME(conv_weight_rows)(&t, to, O, u.K,
-                                               u.x + i * u.ais + j * u.ajs + g * C, W);
-                }
-                vectors -= W;
-                n += columns;
-            }
-        }
+        for (isize k = 1; k < units; k++) NAME(conv_unit)(p, x, index + k, scratch + k * source);
+        NAME(conv_weight_some)(p, sums, dy, &u, units,
+                               p->source == CONV_IN_PLACE ? p->H * p->W * p->C : source,
+                               index > begin, scratch + most * source);
     }
 }
 

@@ -81,31 +81,37 @@ ALWAYS_INLINE void NAME(depthwise_tile)(REAL *y, isize y_column, const NAME(unit
     }
 }
 
-/* R pixels, all channels. */
-ALWAYS_INLINE void NAME(depthwise_pixels)(REAL *y, isize y_column, const NAME(unit) *u,
-                                          const REAL *x, const conv_pass *p, const REAL *packed,
-                                          isize E, const REAL *bias, int add, const int R)
-{
-    isize e = 0;
-    for (; e + LANES <= E; e += LANES)
-        NAME(depthwise_tile)(y + e, y_column, u, x + e, p, packed + e, E, bias ? bias + e : NULL,
-                             add, NAME(mask_first)(0), R, 0);
-    if (e < E)
-        NAME(depthwise_tile)(y + e, y_column, u, x + e, p, packed + e, E, bias ? bias + e : NULL,
-                             add, NAME(mask_first)(E - e), R, 1);
-}
-
+/* A row of y, all channels, some pixels at a time. */
 static void NAME(depthwise_row)(REAL *y, isize y_column, const NAME(unit) *u, const REAL *x,
                                 const conv_pass *p, const REAL *packed, isize E,
                                 const REAL *bias, int add)
 {
-    isize w = 0;
-    for (; w + DEPTHWISE_PIXELS <= u->columns; w += DEPTHWISE_PIXELS)
-        NAME(depthwise_pixels)(y + w * y_column, y_column, u, x + w * u->pixel, p, packed, E, bias,
-                               add, DEPTHWISE_PIXELS);
-    for (; w < u->columns; w++)
-        NAME(depthwise_pixels)(y + w * y_column, y_column, u, x + w * u->pixel, p, packed, E, bias,
-                               add, 1);
+    isize left = pieces(u->columns, DEPTHWISE_PIXELS);
+    for (isize w = 0; w < u->columns; left--) {
+        const isize pixels = pieces(u->columns - w, left);
+        for (isize e = 0; e < E; e += LANES) {
+            const int part = E - e < LANES;
+            const NAME(mask) last = NAME(mask_first)(part ? E - e : 0);
+#define TILE(R, part)                                                                              \
+    NAME(depthwise_tile)(y + e, y_column, u, x + e, p, packed + e, E, bias ? bias + e : NULL, add, \
+                         last, R, part)
+#define CASE(R)                                                                                    \
+    case R:                                                                                        \
+        if (part)                                                                                  \
+            TILE(R, 1);                                                                            \
+        else                                                                                       \
+            TILE(R, 0);                                                                            \
+        break;
+            switch (pixels) {
+                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+            }
+#undef CASE
+#undef TILE
+        }
+        w += pixels;
+        x += pixels * u->pixel;
+        y += pixels * y_column;
+    }
 }
 
 /* y (columns, O) = the sums over m of wide (columns, O, m) [+ bias] [+ y] */
