@@ -18,9 +18,13 @@ from nncore.layers import (
     AvgPool2D,
     BatchNormalization,
     Concatenate,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
     Cropping1D,
     Cropping2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Embedding,
     Flatten,
@@ -55,13 +59,14 @@ _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when firs
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "AvgPool1D", "AvgPool2D",
-    "BatchNormalization", "Concatenate", "Cropping1D", "Cropping2D", "Dense", "Dropout",
-    "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "History", "Input", "Layer", "LayerNormalization", "MaxPool1D",
-    "MaxPool2D", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape", "Residual",
-    "Sequential", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
-    "callbacks", "datasets", "get_include", "get_num_threads", "initializers", "load",
-    "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
+    "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D",
+    "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "History",
+    "Input", "Layer", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Model", "Multiply",
+    "NonFiniteError", "RMSprop", "Reshape", "Residual", "Sequential", "UpSampling1D",
+    "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks", "datasets", "get_include",
+    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
+    "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import scipy.special as sp
 
 import nncore as nn
 from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
+from cases_convolution import CONVOLUTIONS
 from image_cases import IMAGE_LAYERS
 from own_layers import Cube, Gate, Power
 
@@ -102,7 +103,17 @@ def torch_nested_residual(p, x):
     return h + F.linear(x, p["shortcut.way.weight"], p["shortcut.way.bias"])
 
 
+def then_activate(layer: nn.Layer, linear: Callable[..., Any]) -> Callable[..., Any]:
+    """What the layer's activation makes of it."""
+    sigma = ACTIVATIONS[layer.activation or "linear"].torch
+    return lambda p, *xs: sigma(linear(p, *xs))
+
+
 LAYERS = [
+    *(
+        LayerCase(layer, shapes, then_activate(layer, linear))
+        for layer, shapes, linear in CONVOLUTIONS
+    ),
     *(
         LayerCase(
             nn.Activation(name),

@@ -8,6 +8,8 @@ cdef struct Run:
     unsigned long long key     # of the random generator, and its counter
     unsigned long long step
     char *scratch              # this member's, as large as the greediest op asked for
+    char *slots                # member 0's; the others' follow, slot_size bytes apart
+    Py_ssize_t slot_size
     unsigned long denormals    # what restores the caller's treatment of them
     int bad                    # data that an op refused: the number of the op, else 0
 

@@ -169,6 +169,7 @@ cdef class Loop:
         run.member, run.members, run.asked = member, members, self.asked
         run.key, run.step = self.key, self.step
         run.scratch = self.scratch + member * self.scratch_size
+        run.slots, run.slot_size = self.scratch, self.scratch_size
         run.denormals = denormals
         run.bad = 0
         if self.phases & FORWARD:
@@ -317,6 +318,7 @@ cdef class Loop:
         cdef Run run
         run.rows, run.first, run.member, run.members = self.rows, self.first, 0, 1
         run.key, run.step, run.scratch, run.bad = self.key, self.step, self.scratch, 0
+        run.slots, run.slot_size = self.scratch, self.scratch_size
         run.asked, run.denormals = self.asked, threads.flush_denormals()
         if backward:
             op.backward(&run)

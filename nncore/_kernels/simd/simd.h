@@ -22,6 +22,20 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 typedef struct {
     isize H, W, C, P, Q, kh, kw, sh, sw, top, left;
 } pool_windows;
+/* One pass of a convolution from an image x (H, W, C) to an image y (OH, OW, O), in G groups:
+ *   y[h][w][o] = sum over i < KH, j < KW, c < C/G of weight(o, i, j, c)
+ *                * x[h stride_h + i dilation_h - top][w stride_w + j dilation_w - left][c]
+ * where x is 0 outside. Strides say where y and the weights are, in elements, so that the same
+ * pass serves the forward direction, and the gradient of x (weights flipped, phase by phase). */
+typedef struct {
+    isize H, W, C, OH, OW, O, KH, KW, groups;
+    isize stride_h, stride_w, dilation_h, dilation_w, top, left;
+    isize y_first, y_row, y_column, y_image;    /* a pixel's O channels are contiguous */
+    isize w_first, w_group, w_o, w_i, w_j, w_c; /* o and c count within a group */
+    isize block_h, block_w;                     /* so much of y is a unit of work */
+    int source;                                 /* where such a unit finds x: the next line */
+} conv_pass;
+enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
 
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
@@ -114,6 +128,39 @@ typedef struct {
                                     isize rows, isize C, int add);                                 \
         void (*layer_norm_sums)(real *dweight, real *dbias, const real *dy, const real *x,         \
                                 const real *moments, isize rows, isize C, isize columns);          \
+        /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them, and\
+         * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y].  \
+         * conv_weight: sums (C/G KH KW, O) = what units begin..end give to the gradient of the    \
+         * weights, and conv_weight_store: dw (O, KH KW C/G) rows begin..end = the sum of `pieces` \
+         * such, `apart` elements from each other [+ dw]. Sums run in an order that depends on the \
+         * pass only (conv_weight: on the units). conv_sizes: elements that `packed` takes, and the\
+         * scratch of conv_run and conv_weight. */                                                 \
+        void (*conv_pack)(real *packed, const conv_pass *p, const real *weight);                   \
+        void (*conv_run)(const conv_pass *p, real *y, const real *x, const real *packed,           \
+                         const real *bias, isize begin, isize end, int add, real *scratch);        \
+        void (*conv_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,         \
+                            isize begin, isize end, real *scratch);                                \
+        void (*conv_weight_store)(const conv_pass *p, real *dw, real *sums, isize pieces,          \
+                                  isize apart, isize begin, isize end, int add);                   \
+        void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch);                     \
+        /* The same where each group has one channel of x or of y (depthwise). */                  \
+        void (*depthwise_pack)(real *packed, const conv_pass *p, const real *weight);              \
+        void (*depthwise_run)(const conv_pass *p, real *y, const real *x, const real *packed,      \
+                              const real *bias, isize begin, isize end, int add, real *scratch);   \
+        void (*depthwise_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,    \
+                                 isize begin, isize end, real *scratch);                           \
+        void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch);                \
+        /* From maps to images through whole windows: rows begin..end of all images, by the pass   \
+         * from image to map. */                                                                   \
+        void (*conv_overlap)(const conv_pass *p, real *images, const real *maps,                   \
+                             const real *weight, const real *bias, isize begin, isize end,         \
+                             int add, real *scratch);                                              \
+        isize (*overlap_scratch)(const conv_pass *p);                                              \
+        /* The formula, for tests: images begin..end; rows begin..end of dw. */                    \
+        void (*conv_plain)(const conv_pass *p, real *y, const real *x, const real *weight,         \
+                           const real *bias, isize begin, isize end, int add);                     \
+        void (*conv_plain_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,     \
+                                  isize images, isize begin, isize end, int add);                  \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

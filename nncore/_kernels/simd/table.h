@@ -6,6 +6,12 @@
 #include "gemm.h"
 #include "gemm_dot.h"
 
+#include "convolution.h"
+#include "convolution_weight.h"
+#include "depthwise.h"
+#include "convolution_overlap.h"
+#include "convolution_plain.h"
+
 #include "reduction.h"
 
 #include "activation.h"
@@ -50,4 +56,17 @@ const TABLE(table) TABLE(ISA) = {
     .layer_norm = NAME(layer_norm),
     .layer_norm_backward = NAME(layer_norm_backward),
     .layer_norm_sums = NAME(layer_norm_sums),
+    .conv_pack = NAME(conv_pack),
+    .conv_run = NAME(conv_run),
+    .conv_weight = NAME(conv_weight),
+    .conv_weight_store = NAME(conv_weight_store),
+    .conv_sizes = NAME(conv_sizes),
+    .depthwise_pack = NAME(depthwise_pack),
+    .depthwise_run = NAME(depthwise_run),
+    .depthwise_weight = NAME(depthwise_weight),
+    .depthwise_sizes = NAME(depthwise_sizes),
+    .conv_overlap = NAME(conv_overlap),
+    .overlap_scratch = NAME(overlap_scratch),
+    .conv_plain = NAME(conv_plain),
+    .conv_plain_weight = NAME(conv_plain_weight),
 };
