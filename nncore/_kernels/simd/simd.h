@@ -17,6 +17,12 @@ typedef ptrdiff_t isize;
 /* What the backward pass of an activation reads: its input x or its output y. */
 enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 
+/* A 3 x 3 convolution with stride 1 (winograd.h): N images of H x W pixels of C channels to OH x OW
+ * pixels of O channels; `top` and `left`: rows and columns of zeros before the image, 0 to 2. */
+typedef struct {
+    isize N, H, W, C, O, OH, OW, top, left;
+} winograd_sizes;
+
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
         const char *label; /* as in "relu" */                                                      \
@@ -47,6 +53,18 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
+        /* 3 x 3 convolutions by Winograd's F(4x4,3x3). u = transformed weights w (O,3,3,C), or,       \
+         * `flip`, w (C,3,3,O) turned by half, for the output channels begin..end */               \
+        void (*winograd_weights)(real *u, const real *w, const winograd_sizes *s, int flip,        \
+                                 isize begin, isize end);                                          \
+        isize (*winograd_weights_size)(const winograd_sizes *s);                                   \
+        void (*winograd_forward)(real *y, const real *x, const real *u, const real *w,             \
+                                 const real *bias, const winograd_sizes *s, int flip, isize first, \
+                                 isize last, isize begin, isize end, int add, real *scratch);      \
+        void (*winograd_gradient)(real *dw, const real *x, const real *dy,                         \
+                                  const winograd_sizes *s, isize first, isize last, isize begin,   \
+                                  isize end, int add, real *scratch);                              \
+        isize (*winograd_scratch)(const winograd_sizes *s);                                        \
         const name##_activation *activations; /* ends with label == NULL */                        \
         /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \

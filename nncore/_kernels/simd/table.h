@@ -6,6 +6,10 @@
 #include "gemm.h"
 #include "gemm_dot.h"
 
+#include "winograd_transform.h"
+
+#include "winograd.h"
+
 #include "reduction.h"
 
 #include "activation.h"
@@ -20,6 +24,11 @@ const TABLE(table) TABLE(ISA) = {
     .gemm_dot = NAME(gemm_dot),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
+    .winograd_weights = NAME(winograd_weights),
+    .winograd_weights_size = NAME(winograd_weights_size),
+    .winograd_forward = NAME(winograd_forward),
+    .winograd_gradient = NAME(winograd_gradient),
+    .winograd_scratch = NAME(winograd_scratch),
     .activations = NAME(activations),
     .softmax = NAME(softmax),
     .sigmoid_softplus = NAME(sigmoid_softplus),

@@ -1,0 +1,336 @@
+/* Template: 3 x 3 convolutions by Winograd's F(4x4,3x3), see winograd_transform.h.
+ *
+ * N images of H x W pixels of C channels, to OH x OW pixels of O channels, row-major:
+ * x (N,H,W,C), w (O,3,3,C), y (N,OH,OW,O) with
+ *   y[n,i,j,o] = sum over r, s, c of w[o,r,s,c] x[n,i+r-top,j+s-left,c], and x = 0 outside.
+ * y is cut into N * ceil(OH/4) * ceil(OW/4) tiles of 4 x 4, numbered image by image, row by row.
+ *
+ * Block by block of T tiles: transform them, v (36,T,C); 36 products m (36,T,O) = v u with the
+ * transformed weights u (36,C,O), through the tiles of gemm.h; transform m into y. Blocks are as
+ * large as a cache allows. Planes (of 36) lie an odd number of cache lines apart, for a transform
+ * reads or writes all 36 at once, and they would share the few ways of one cache set.
+ *
+ * Members share the tiles, or the output channels. An element of y is one sum over c in order, so
+ * its bits depend on neither. */
+
+#define WINOGRAD_CACHE (1 << 20) /* bytes of v and m: of the L2 cache, about */
+#define WINOGRAD_TILES 64        /* tiles of a block, at most and at least */
+#define WINOGRAD_FEW 14
+#define GRADIENT_TILES 256 /* tiles of which dw is summed up in one go */
+#define GRADIENT_UNITS 32  /* output channels of dw that are computed together */
+
+typedef struct {
+    REAL *p;
+    isize stride, plane; /* of its rows, its planes */
+} NAME(planes);
+
+ALWAYS_INLINE isize NAME(whole)(isize n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/* 36 planes (rows, columns) in scratch, which is moved on. Columns are padded to whole vectors;
+ * rows a multiple of 1 KB apart would share the sets of the L1 cache. */
+static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
+{
+    const isize line = 64 / sizeof(REAL);
+    NAME(planes) a = {*scratch, NAME(whole)(columns), 0};
+    if (rows > 1 && a.stride * (isize)sizeof(REAL) % 1024 == 0) a.stride += line;
+    a.plane = NAME(odd_lines)(rows * a.stride);
+    *scratch += 36 * a.plane;
+    return a;
+}
+
+/* ---- tiles ---- */
+
+typedef struct {
+    const winograd_sizes *s;
+    isize n, i, j; /* image, row and column of the tile */
+    isize rows, columns;
+} NAME(tile);
+
+static NAME(tile) NAME(tile_at)(const winograd_sizes *s, isize tile)
+{
+    NAME(tile) t = {.s = s, .rows = (s->OH + 3) / 4, .columns = (s->OW + 3) / 4};
+    t.n = tile / (t.rows * t.columns);
+    t.i = tile / t.columns % t.rows;
+    t.j = tile % t.columns;
+    return t;
+}
+
+ALWAYS_INLINE void NAME(next_tile)(NAME(tile) *t)
+{
+    if (++t->j < t->columns) return;
+    t->j = 0;
+    if (++t->i < t->rows) return;
+    t->i = 0;
+    t->n++;
+}
+
+/* size x size pixels of the image x (H,W,C) from (i, j) on, which may lie outside. */
+ALWAYS_INLINE NAME(patch) NAME(patch_at)(const REAL *x, isize H, isize W, isize C, isize i, isize j,
+                                         const int size, const REAL *zeros)
+{
+    NAME(patch) p = {.step = C, .all = (1u << size) - 1};
+    const isize left = MAX(-j, 0), right = MAX(j + size - W, 0);
+    p.inside = left + right >= size ? 0 : p.all >> (left + right) << left;
+    EACH(r, size) {
+        const int inside = i + r >= 0 && i + r < H && p.inside;
+        p.row[r] = inside ? x + (i + r) * W * C + j * C : zeros;
+    }
+    return p;
+}
+
+/* v (36,count,C) of the tiles from t on. */
+static void NAME(transform_inputs)(NAME(planes) v, const REAL *x, NAME(tile) t, isize count,
+                                   const REAL *zeros)
+{
+    const winograd_sizes *s = t.s;
+    for (isize b = 0; b < count; b++) {
+        const NAME(patch) p =
+            NAME(patch_at)(x + t.n * s->H * s->W * s->C, s->H, s->W, s->C, 4 * t.i - s->top,
+                           4 * t.j - s->left, 6, zeros);
+        NAME(input_transform)(v.p + b * v.stride, v.plane, &p, s->C);
+        NAME(next_tile)(&t);
+    }
+}
+
+/* y of the tiles from t on, channels o..o+units, from m (36,count,units). */
+static void NAME(transform_outputs)(REAL *y, NAME(planes) m, NAME(tile) t, isize count, isize o,
+                                    isize units, const REAL *bias, int add)
+{
+    const winograd_sizes *s = t.s;
+    for (isize b = 0; b < count; b++) {
+        const NAME(target) to = {
+            .y = y + ((t.n * s->OH + 4 * t.i) * s->OW + 4 * t.j) * s->O + o,
+            .row = s->OW * s->O,
+            .step = s->O,
+            .rows = (int)MIN(4, s->OH - 4 * t.i),
+            .columns = (int)MIN(4, s->OW - 4 * t.j),
+            .add = add,
+        };
+        NAME(output_transform)(&to, m.p + b * m.stride, m.plane, units, bias ? bias + o : NULL);
+        NAME(next_tile)(&t);
+    }
+}
+
+/* z (36,count,units) of the tiles from t on, from dy, channels o..o+units. */
+static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(tile) t, isize count,
+                                      isize o, isize units, const REAL *zeros)
+{
+    const winograd_sizes *s = t.s;
+    for (isize b = 0; b < count; b++) {
+        const NAME(patch) p = NAME(patch_at)(dy + t.n * s->OH * s->OW * s->O + o, s->OH, s->OW,
+                                             s->O, 4 * t.i, 4 * t.j, 4, zeros);
+        NAME(gradient_transform)(z.p + b * z.stride, z.plane, &p, units);
+        NAME(next_tile)(&t);
+    }
+}
+
+/* ---- products ---- */
+
+/* c (36; M,N) = a (36; M,K) b (36; K,N) [+ c]: plane by plane, N in panels of WIDTH vectors. */
+static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isize acs,
+                                  NAME(planes) b, isize M, isize N, isize K, int add)
+{
+    const isize vectors = NAME(whole)(N) / LANES;
+    for (int k = 0; k < 36; k++) {
+        NAME(tiles) t = {.c = c.p + k * c.plane, .ldc = c.stride, .a = a.p + k * a.plane,
+                         .ars = ars, .acs = acs, .b = b.p + k * b.plane, .brs = b.stride,
+                         .M = M, .K = K, .last = LANES, .add = add};
+        isize left = vectors;
+        for (isize panels = pieces(vectors, WIDTH); panels > 0; panels--) {
+            const isize W = pieces(left, panels), tiles = pieces(M, TILE_ROWS(W));
+            t.rows = pieces(M, tiles);
+            t.longer = M - tiles * (t.rows - 1);
+            switch (W) {
+                case 1: NAME(tile_column_1)(&t); break;
+                case 2: NAME(tile_column_2)(&t); break;
+                case 3: NAME(tile_column_3)(&t); break;
+            }
+            left -= W;
+            t.c += W * LANES;
+            t.b += W * LANES;
+        }
+    }
+}
+
+/* ---- transformed weights ---- */
+
+/* u (36; C, width) = the transformed weights of `width` output channels from o on. Lanes are
+ * output channels; those beyond O hold anything. */
+static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winograd_sizes *s,
+                                    isize o, isize width, int flip)
+{
+    enum { CHUNK = 16 };
+    const isize C = s->C, O = s->O;
+    REAL taps[9 * CHUNK * LANES] __attribute__((aligned(64)));
+    NAME(vec) g[9];
+    for (isize j = 0; j < width && o + j < O; j += LANES) {
+        const isize n = MIN(LANES, O - o - j);
+        const NAME(mask) part = NAME(mask_first)(n);
+        if (flip) { /* w (C,3,3,O) turned by half */
+            const REAL *from = w + o + j;
+            for (isize c = 0; c < C; c++, from += 9 * O) {
+#pragma GCC unroll 9
+                for (int r = 0; r < 9; r++) g[r] = NAME(load_part)(from + (8 - r) * O, part);
+                NAME(weight_vector)(u.p + c * u.stride + j, u.plane, g);
+            }
+            continue;
+        }
+        isize offset[LANES];
+        for (int i = 0; i < LANES; i++) offset[i] = MIN(i, n - 1) * 9 * C;
+        for (isize c = 0; c < C; c += CHUNK) {
+            const isize channels = MIN(CHUNK, C - c);
+            for (int r = 0; r < 9; r++)
+                NAME(transpose_columns)(taps + r * CHUNK * LANES, LANES,
+                                        w + ((o + j) * 9 + r) * C + c, offset, channels);
+            for (isize i = 0; i < channels; i++) {
+#pragma GCC unroll 9
+                for (int r = 0; r < 9; r++)
+                    g[r] = NAME(load)(taps + (r * CHUNK + i) * LANES);
+                NAME(weight_vector)(u.p + (c + i) * u.stride + j, u.plane, g);
+            }
+        }
+    }
+}
+
+/* The panel of output channels that begins at o: how many channels, whole vectors, it has. */
+static isize NAME(panel_width)(isize O, isize o)
+{
+    const isize vectors = NAME(whole)(O) / LANES, panels = pieces(vectors, WIDTH);
+    isize first = 0, W = 0;
+    for (isize p = panels; p > 0; p--, first += W) {
+        W = pieces(vectors - first, p);
+        if (o < (first + W) * LANES) break;
+    }
+    return W * LANES;
+}
+
+/* The panel in transformed weights: the panels of a plane lie one after the other. */
+static NAME(planes) NAME(panel_of)(REAL *u, isize C, isize O, isize o)
+{
+    NAME(planes) panel = {u + o * C, NAME(panel_width)(O, o), NAME(odd_lines)(NAME(whole)(O) * C)};
+    return panel;
+}
+
+static isize NAME(winograd_weights_size)(const winograd_sizes *s)
+{
+    return 36 * NAME(odd_lines)(NAME(whole)(s->O) * s->C);
+}
+
+static void NAME(winograd_weights)(REAL *u, const REAL *w, const winograd_sizes *s, int flip,
+                                   isize begin, isize end)
+{
+    isize width;
+    for (isize o = 0; o < s->O; o += width) {
+        width = NAME(panel_width)(s->O, o);
+        if (o < begin || o >= end) continue;
+        NAME(transform_weights)(NAME(panel_of)(u, s->C, s->O, o), w, s, o, width, flip);
+    }
+}
+
+/* ---- the passes ---- */
+
+/* Tiles of a block. */
+static isize NAME(block_tiles)(const winograd_sizes *s)
+{
+    const isize channels = NAME(whole)(s->C) + MIN(NAME(whole)(s->O), WIDTH * LANES);
+    const isize most = WINOGRAD_CACHE / (36 * (isize)sizeof(REAL) * channels);
+    return MIN(MAX(most, WINOGRAD_FEW), WINOGRAD_TILES);
+}
+
+static isize NAME(winograd_scratch)(const winograd_sizes *s)
+{
+    const isize T = NAME(block_tiles)(s), line = 64 / sizeof(REAL);
+    REAL *end = NULL;
+    REAL *both = end + 6 * MAX(s->C, s->O) + line;
+    end = both;
+    NAME(take)(&end, T, s->C);
+    NAME(take)(&end, T, WIDTH * LANES);
+    NAME(take)(&end, s->C, WIDTH * LANES);
+    const isize forward = end - (REAL *)NULL;
+    end = both;
+    NAME(take)(&end, T, s->C);
+    NAME(take)(&end, T, GRADIENT_UNITS);
+    NAME(take)(&end, GRADIENT_UNITS, s->C);
+    return MAX(forward, end - (REAL *)NULL) + 2 * line;
+}
+
+/* Zeros for the rows of padding, at the beginning of scratch, which is moved on and aligned. */
+static const REAL *NAME(take_zeros)(REAL **scratch, isize channels)
+{
+    REAL *const zeros = (REAL *)(((uintptr_t)*scratch + 63) / 64 * 64);
+    memset(zeros, 0, (size_t)(6 * channels) * sizeof(REAL));
+    *scratch = zeros + NAME(odd_lines)(6 * channels);
+    return zeros;
+}
+
+/* y (N,OH,OW,O) = conv(x, w) [+ bias (O)] [+ y], its tiles first..last, channels begin..end.
+ * u: the weights as winograd_weights has left them, or NULL: then they are transformed here,
+ * panel by panel, which is better where they are large. */
+static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *u, const REAL *w,
+                                   const REAL *bias, const winograd_sizes *s, int flip,
+                                   isize first, isize last, isize begin, isize end, int add,
+                                   REAL *scratch)
+{
+    const isize blocks = pieces(last - first, NAME(block_tiles)(s));
+    const REAL *zeros = NAME(take_zeros)(&scratch, s->C);
+    NAME(tile) t;
+    for (isize b = blocks, width; first < last; b--) {
+        const isize count = pieces(last - first, b);
+        REAL *free = scratch;
+        const NAME(planes) v = NAME(take)(&free, count, s->C);
+        t = NAME(tile_at)(s, first);
+        NAME(transform_inputs)(v, x, t, count, zeros);
+        for (isize o = 0; o < s->O; o += width) {
+            width = NAME(panel_width)(s->O, o);
+            if (o < begin || o >= end) continue;
+            REAL *rest = free;
+            const NAME(planes) m = NAME(take)(&rest, count, width);
+            NAME(planes) panel;
+            if (u) {
+                panel = NAME(panel_of)((REAL *)u, s->C, s->O, o);
+            } else {
+                panel = NAME(take)(&rest, s->C, width);
+                NAME(transform_weights)(panel, w, s, o, width, flip);
+            }
+            NAME(multiply_planes)(m, v, v.stride, 1, panel, count, width, s->C, 0);
+            NAME(transform_outputs)(y, m, t, count, o, MIN(width, s->O - o), bias, add);
+        }
+        first += count;
+    }
+}
+
+/* dw (O,3,3,C) = the gradient of w from dy and x over the tiles first..last [+ dw], for the output
+ * channels begin..end. The sum goes over blocks of tiles counted from `first`. */
+static void NAME(winograd_gradient)(REAL *dw, const REAL *x, const REAL *dy,
+                                    const winograd_sizes *s, isize first, isize last, isize begin,
+                                    isize end, int add, REAL *scratch)
+{
+    const isize T = NAME(block_tiles)(s), O = s->O, C = s->C;
+    const REAL *zeros = NAME(take_zeros)(&scratch, MAX(C, O));
+    const NAME(planes) v = NAME(take)(&scratch, T, C);
+    const NAME(planes) z = NAME(take)(&scratch, T, GRADIENT_UNITS);
+    const NAME(planes) sum = NAME(take)(&scratch, GRADIENT_UNITS, C);
+    for (; first < last; first += GRADIENT_TILES, add = 1) {
+        const isize piece = MIN(last - first, GRADIENT_TILES);
+        for (isize o = begin; o < end; o += GRADIENT_UNITS) {
+            const isize units = MIN(GRADIENT_UNITS, end - o);
+            for (isize b = 0; b < piece; b += T) {
+                const isize count = MIN(T, piece - b);
+                const NAME(tile) t = NAME(tile_at)(s, first + b);
+                if (o == begin || piece > T) NAME(transform_inputs)(v, x, t, count, zeros);
+                NAME(transform_gradients)(z, dy, t, count, o, units, zeros);
+                NAME(multiply_planes)(sum, z, 1, z.stride, v, units, C, count, b > 0);
+            }
+            for (isize i = 0; i < units; i++)
+                NAME(weight_adjoint)(dw + (o + i) * 9 * C, sum.p + i * sum.stride, sum.plane, C,
+                                     add);
+        }
+    }
+}
+
+#undef HALF_ROOT
+#undef ROOT
+#undef EACH
