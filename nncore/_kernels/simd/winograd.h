@@ -67,16 +67,20 @@ ALWAYS_INLINE void NAME(next_tile)(NAME(tile) *t)
     t->n++;
 }
 
-/* size x size pixels of the image x (H,W,C) from (i, j) on, which may lie outside. */
+/* size x size pixels of the image x (H,W,C) from (i, j) on, which may lie outside. Without
+ * branches: they would be mispredicted at the edges (7 ns of 36 for a tile of 16 channels). */
 ALWAYS_INLINE NAME(patch) NAME(patch_at)(const REAL *x, isize H, isize W, isize C, isize i, isize j,
                                          const int size, const REAL *zeros)
 {
     NAME(patch) p = {.step = C, .all = (1u << size) - 1};
     const isize left = MAX(-j, 0), right = MAX(j + size - W, 0);
-    p.inside = left + right >= size ? 0 : p.all >> (left + right) << left;
+    p.inside = p.all >> MIN(left + right, size) << left;
+    const REAL *row = x + (i * W + j) * C;
     EACH(r, size) {
-        const int inside = i + r >= 0 && i + r < H && p.inside;
-        p.row[r] = inside ? x + (i + r) * W * C + j * C : zeros;
+        const REAL *inside = row;
+        __asm__("" : "+r"(inside)); /* or the compiler branches around its computation */
+        p.row[r] = (size_t)(i + r) < (size_t)H ? inside : zeros;
+        row += W * C;
     }
     return p;
 }
