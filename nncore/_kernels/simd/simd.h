@@ -53,14 +53,15 @@ typedef struct {
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
-        /* 3 x 3 convolutions by Winograd's F(4x4,3x3). u = transformed weights w (O,3,3,C), or,       \
-         * `flip`, w (C,3,3,O) turned by half, for the output channels begin..end */               \
-        void (*winograd_weights)(real *u, const real *w, const winograd_sizes *s, int flip,        \
-                                 isize begin, isize end);                                          \
-        isize (*winograd_weights_size)(const winograd_sizes *s);                                   \
-        void (*winograd_forward)(real *y, const real *x, const real *u, const real *w,             \
-                                 const real *bias, const winograd_sizes *s, int flip, isize first, \
-                                 isize last, isize begin, isize end, int add, real *scratch);      \
+        /* 3 x 3 convolutions by Winograd's F(4x4,3x3); shares are tiles of 4 x 4 pixels of y, of  \
+         * which there are N ceil(OH/4) ceil(OW/4), and output channels (begin: a multiple of 16). \
+         * `scratch` has `winograd_scratch` elements. */                                           \
+        /* y (N,OH,OW,O) = conv(x (N,H,W,C), w (O,3,3,C)) [+ bias (O)] [+ y]; flip: w is (C,3,3,O) \
+         * and turned by half, which makes this the gradient of the input */                       \
+        void (*winograd_forward)(real *y, const real *x, const real *w, const real *bias,          \
+                                 const winograd_sizes *s, int flip, isize first, isize last,       \
+                                 isize begin, isize end, int add, real *scratch);                  \
+        /* dw (O,3,3,C) = the gradient of w from dy (N,OH,OW,O) and x [+ dw] */                    \
         void (*winograd_gradient)(real *dw, const real *x, const real *dy,                         \
                                   const winograd_sizes *s, isize first, isize last, isize begin,   \
                                   isize end, int add, real *scratch);                              \

@@ -16,6 +16,7 @@
 #define WINOGRAD_CACHE (1 << 20) /* bytes of v and m: of the L2 cache, about */
 #define WINOGRAD_TILES 64        /* tiles of a block, at most and at least */
 #define WINOGRAD_FEW 14
+#define WINOGRAD_KEPT (5 << 19) /* bytes of transformed weights */
 #define GRADIENT_TILES 256 /* tiles of which dw is summed up in one go */
 #define GRADIENT_UNITS 32  /* output channels of dw that are computed together */
 
@@ -199,39 +200,11 @@ static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winogra
     }
 }
 
-/* The panel of output channels that begins at o: how many channels, whole vectors, it has. */
-static isize NAME(panel_width)(isize O, isize o)
+/* Whether all transformed weights are kept for the next block of tiles. Larger ones do not stay in
+ * a cache: made anew, panel by panel, they are faster (512 channels: 2976 us, kept 6098). */
+static int NAME(keeps_weights)(const winograd_sizes *s)
 {
-    const isize vectors = NAME(whole)(O) / LANES, panels = pieces(vectors, WIDTH);
-    isize first = 0, W = 0;
-    for (isize p = panels; p > 0; p--, first += W) {
-        W = pieces(vectors - first, p);
-        if (o < (first + W) * LANES) break;
-    }
-    return W * LANES;
-}
-
-/* The panel in transformed weights: the panels of a plane lie one after the other. */
-static NAME(planes) NAME(panel_of)(REAL *u, isize C, isize O, isize o)
-{
-    NAME(planes) panel = {u + o * C, NAME(panel_width)(O, o), NAME(odd_lines)(NAME(whole)(O) * C)};
-    return panel;
-}
-
-static isize NAME(winograd_weights_size)(const winograd_sizes *s)
-{
-    return 36 * NAME(odd_lines)(NAME(whole)(s->O) * s->C);
-}
-
-static void NAME(winograd_weights)(REAL *u, const REAL *w, const winograd_sizes *s, int flip,
-                                   isize begin, isize end)
-{
-    isize width;
-    for (isize o = 0; o < s->O; o += width) {
-        width = NAME(panel_width)(s->O, o);
-        if (o < begin || o >= end) continue;
-        NAME(transform_weights)(NAME(panel_of)(u, s->C, s->O, o), w, s, o, width, flip);
-    }
+    return 36 * NAME(whole)(s->O) * s->C * (isize)sizeof(REAL) <= WINOGRAD_KEPT;
 }
 
 /* ---- the passes ---- */
@@ -252,7 +225,7 @@ static isize NAME(winograd_scratch)(const winograd_sizes *s)
     end = both;
     NAME(take)(&end, T, s->C);
     NAME(take)(&end, T, WIDTH * LANES);
-    NAME(take)(&end, s->C, WIDTH * LANES);
+    NAME(take)(&end, s->C, NAME(keeps_weights)(s) ? MAX(s->O, WIDTH * LANES) : WIDTH * LANES);
     const isize forward = end - (REAL *)NULL;
     end = both;
     NAME(take)(&end, T, s->C);
@@ -270,39 +243,39 @@ static const REAL *NAME(take_zeros)(REAL **scratch, isize channels)
     return zeros;
 }
 
-/* y (N,OH,OW,O) = conv(x, w) [+ bias (O)] [+ y], its tiles first..last, channels begin..end.
- * u: the weights as winograd_weights has left them, or NULL: then they are transformed here,
- * panel by panel, which is better where they are large. */
-static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *u, const REAL *w,
-                                   const REAL *bias, const winograd_sizes *s, int flip,
-                                   isize first, isize last, isize begin, isize end, int add,
-                                   REAL *scratch)
+/* y (N,OH,OW,O) = conv(x, w) [+ bias (O)] [+ y], its tiles first..last, channels begin..end, both
+ * multiples of LANES or O. flip: w is (C,3,3,O) and is turned by half. Each member transforms the
+ * weights it needs: to share them would cost a barrier. */
+static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const REAL *bias,
+                                   const winograd_sizes *s, int flip, isize first, isize last,
+                                   isize begin, isize end, int add, REAL *scratch)
 {
+    if (first >= last || begin >= end) return;
     const isize blocks = pieces(last - first, NAME(block_tiles)(s));
-    const REAL *zeros = NAME(take_zeros)(&scratch, s->C);
-    NAME(tile) t;
-    for (isize b = blocks, width; first < last; b--) {
-        const isize count = pieces(last - first, b);
+    const isize vectors = NAME(whole)(end - begin) / LANES, C = s->C;
+    const int keep = blocks > 1 && NAME(keeps_weights)(s);
+    const REAL *zeros = NAME(take_zeros)(&scratch, C);
+    NAME(planes) u = {scratch, 0, NAME(odd_lines)(vectors * LANES * C)};
+    if (keep) scratch += 36 * u.plane; /* its panels one after the other in each plane */
+    for (isize b = blocks, count; b > 0; b--, first += count) {
+        count = pieces(last - first, b);
+        const NAME(tile) t = NAME(tile_at)(s, first);
         REAL *free = scratch;
-        const NAME(planes) v = NAME(take)(&free, count, s->C);
-        t = NAME(tile_at)(s, first);
+        const NAME(planes) v = NAME(take)(&free, count, C);
         NAME(transform_inputs)(v, x, t, count, zeros);
-        for (isize o = 0; o < s->O; o += width) {
-            width = NAME(panel_width)(s->O, o);
-            if (o < begin || o >= end) continue;
+        isize left = vectors, o = begin;
+        for (isize panels = pieces(vectors, WIDTH); panels > 0; panels--) {
+            const isize W = pieces(left, panels), width = W * LANES;
             REAL *rest = free;
             const NAME(planes) m = NAME(take)(&rest, count, width);
-            NAME(planes) panel;
-            if (u) {
-                panel = NAME(panel_of)((REAL *)u, s->C, s->O, o);
-            } else {
-                panel = NAME(take)(&rest, s->C, width);
-                NAME(transform_weights)(panel, w, s, o, width, flip);
-            }
-            NAME(multiply_planes)(m, v, v.stride, 1, panel, count, width, s->C, 0);
-            NAME(transform_outputs)(y, m, t, count, o, MIN(width, s->O - o), bias, add);
+            NAME(planes) panel = {u.p + (o - begin) * C, width, u.plane};
+            if (!keep) panel = NAME(take)(&rest, C, width);
+            if (!keep || b == blocks) NAME(transform_weights)(panel, w, s, o, width, flip);
+            NAME(multiply_planes)(m, v, v.stride, 1, panel, count, width, C, 0);
+            NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, add);
+            left -= W;
+            o += width;
         }
-        first += count;
     }
 }
 
