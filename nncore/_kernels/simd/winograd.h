@@ -17,8 +17,10 @@
 #define WINOGRAD_TILES 64        /* tiles of a block, at most and at least */
 #define WINOGRAD_FEW 14
 #define WINOGRAD_KEPT (5 << 19) /* bytes of transformed weights */
+#define WINOGRAD_DEPTH 128      /* channels of which they are made at a time, if not kept */
 #define GRADIENT_TILES 256 /* tiles of which dw is summed up in one go */
-#define GRADIENT_UNITS 32  /* output channels of dw that are computed together */
+#define GRADIENT_CHANNELS 128
+#define GRADIENT_UNITS 64  /* output channels of dw that are computed together */
 
 typedef struct {
     REAL *p;
@@ -162,12 +164,12 @@ static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isi
 
 /* ---- transformed weights ---- */
 
-/* u (36; C, width) = the transformed weights of `width` output channels from o on. Lanes are
- * output channels; those beyond O hold anything. */
+/* u (36; depth, width) = the transformed weights of `depth` channels from `first` on and `width`
+ * output channels from o on. Lanes are output channels; those beyond O hold anything. */
 static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winograd_sizes *s,
-                                    isize o, isize width, int flip)
+                                    isize first, isize depth, isize o, isize width, int flip)
 {
-    enum { CHUNK = 16 };
+    enum { CHUNK = 32 };
     const isize C = s->C, O = s->O;
     REAL taps[9 * CHUNK * LANES] __attribute__((aligned(64)));
     NAME(vec) g[9];
@@ -175,8 +177,8 @@ static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winogra
         const isize n = MIN(LANES, O - o - j);
         const NAME(mask) part = NAME(mask_first)(n);
         if (flip) { /* w (C,3,3,O) turned by half */
-            const REAL *from = w + o + j;
-            for (isize c = 0; c < C; c++, from += 9 * O) {
+            const REAL *from = w + first * 9 * O + o + j;
+            for (isize c = 0; c < depth; c++, from += 9 * O) {
 #pragma GCC unroll 9
                 for (int r = 0; r < 9; r++) g[r] = NAME(load_part)(from + (8 - r) * O, part);
                 NAME(weight_vector)(u.p + c * u.stride + j, u.plane, g);
@@ -185,11 +187,12 @@ static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winogra
         }
         isize offset[LANES];
         for (int i = 0; i < LANES; i++) offset[i] = MIN(i, n - 1) * 9 * C;
-        for (isize c = 0; c < C; c += CHUNK) {
-            const isize channels = MIN(CHUNK, C - c);
+        for (isize c = 0; c < depth; c += CHUNK) {
+            const isize channels = MIN(CHUNK, depth - c);
             for (int r = 0; r < 9; r++)
                 NAME(transpose_columns)(taps + r * CHUNK * LANES, LANES,
-                                        w + ((o + j) * 9 + r) * C + c, offset, channels);
+                                        w + ((o + j) * 9 + r) * C + first + c, offset,
+                                        channels);
             for (isize i = 0; i < channels; i++) {
 #pragma GCC unroll 9
                 for (int r = 0; r < 9; r++)
@@ -213,7 +216,8 @@ static int NAME(keeps_weights)(const winograd_sizes *s)
 static isize NAME(block_tiles)(const winograd_sizes *s)
 {
     const isize channels = NAME(whole)(s->C) + MIN(NAME(whole)(s->O), WIDTH * LANES);
-    const isize most = WINOGRAD_CACHE / (36 * (isize)sizeof(REAL) * channels);
+    const isize cache = NAME(keeps_weights)(s) ? WINOGRAD_CACHE : 8 * WINOGRAD_CACHE;
+    const isize most = cache / (36 * (isize)sizeof(REAL) * channels);
     return MIN(MAX(most, WINOGRAD_FEW), WINOGRAD_TILES);
 }
 
@@ -225,12 +229,15 @@ static isize NAME(winograd_scratch)(const winograd_sizes *s)
     end = both;
     NAME(take)(&end, T, s->C);
     NAME(take)(&end, T, WIDTH * LANES);
-    NAME(take)(&end, s->C, NAME(keeps_weights)(s) ? MAX(s->O, WIDTH * LANES) : WIDTH * LANES);
+    if (NAME(keeps_weights)(s))
+        NAME(take)(&end, s->C, MAX(s->O, WIDTH * LANES));
+    else
+        NAME(take)(&end, WINOGRAD_DEPTH, WIDTH * LANES);
     const isize forward = end - (REAL *)NULL;
     end = both;
     NAME(take)(&end, T, s->C);
     NAME(take)(&end, T, GRADIENT_UNITS);
-    NAME(take)(&end, GRADIENT_UNITS, s->C);
+    NAME(take)(&end, GRADIENT_UNITS, MAX(s->C, GRADIENT_CHANNELS));
     return MAX(forward, end - (REAL *)NULL) + 2 * line;
 }
 
@@ -254,6 +261,7 @@ static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const 
     const isize blocks = pieces(last - first, NAME(block_tiles)(s));
     const isize vectors = NAME(whole)(end - begin) / LANES, C = s->C;
     const int keep = blocks > 1 && NAME(keeps_weights)(s);
+    const isize depth = NAME(keeps_weights)(s) ? C : WINOGRAD_DEPTH;
     const REAL *zeros = NAME(take_zeros)(&scratch, C);
     NAME(planes) u = {scratch, 0, NAME(odd_lines)(vectors * LANES * C)};
     if (keep) scratch += 36 * u.plane; /* its panels one after the other in each plane */
@@ -268,10 +276,14 @@ static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const 
             const isize W = pieces(left, panels), width = W * LANES;
             REAL *rest = free;
             const NAME(planes) m = NAME(take)(&rest, count, width);
-            NAME(planes) panel = {u.p + (o - begin) * C, width, u.plane};
-            if (!keep) panel = NAME(take)(&rest, C, width);
-            if (!keep || b == blocks) NAME(transform_weights)(panel, w, s, o, width, flip);
-            NAME(multiply_planes)(m, v, v.stride, 1, panel, count, width, C, 0);
+            NAME(planes) panel = {u.p + (o - begin) * C, width, u.plane}, part = v;
+            if (!keep) panel = NAME(take)(&rest, depth, width);
+            for (isize c = 0; c < C; c += depth, part.p += depth) {
+                const isize K = MIN(depth, C - c);
+                if (!keep || b == blocks)
+                    NAME(transform_weights)(panel, w, s, c, K, o, width, flip);
+                NAME(multiply_planes)(m, part, v.stride, 1, panel, count, width, K, c > 0);
+            }
             NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, add);
             left -= W;
             o += width;
@@ -289,21 +301,29 @@ static void NAME(winograd_gradient)(REAL *dw, const REAL *x, const REAL *dy,
     const REAL *zeros = NAME(take_zeros)(&scratch, MAX(C, O));
     const NAME(planes) v = NAME(take)(&scratch, T, C);
     const NAME(planes) z = NAME(take)(&scratch, T, GRADIENT_UNITS);
-    const NAME(planes) sum = NAME(take)(&scratch, GRADIENT_UNITS, C);
-    for (; first < last; first += GRADIENT_TILES, add = 1) {
-        const isize piece = MIN(last - first, GRADIENT_TILES);
+    const isize channels = NAME(keeps_weights)(s) ? C : GRADIENT_CHANNELS;
+    const NAME(planes) sum = NAME(take)(&scratch, GRADIENT_UNITS, channels);
+    for (isize piece; first < last; first += piece, add = 1) {
+        piece = MIN(last - first, GRADIENT_TILES);
+        if (!NAME(keeps_weights)(s)) piece = MIN(piece, T);
         for (isize o = begin; o < end; o += GRADIENT_UNITS) {
             const isize units = MIN(GRADIENT_UNITS, end - o);
-            for (isize b = 0; b < piece; b += T) {
-                const isize count = MIN(T, piece - b);
-                const NAME(tile) t = NAME(tile_at)(s, first + b);
-                if (o == begin || piece > T) NAME(transform_inputs)(v, x, t, count, zeros);
-                NAME(transform_gradients)(z, dy, t, count, o, units, zeros);
-                NAME(multiply_planes)(sum, z, 1, z.stride, v, units, C, count, b > 0);
+            for (isize c = 0; c < C; c += channels) {
+                const isize N = MIN(channels, C - c);
+                NAME(planes) part = v;
+                part.p += c;
+                for (isize b = 0; b < piece; b += T) {
+                    const isize count = MIN(T, piece - b);
+                    const NAME(tile) t = NAME(tile_at)(s, first + b);
+                    if (c == 0 && (o == begin || piece > T))
+                        NAME(transform_inputs)(v, x, t, count, zeros);
+                    if (c == 0) NAME(transform_gradients)(z, dy, t, count, o, units, zeros);
+                    NAME(multiply_planes)(sum, z, 1, z.stride, part, units, N, count, b > 0);
+                }
+                for (isize i = 0; i < units; i++)
+                    NAME(weight_adjoint)(dw + (o + i) * 9 * C + c, C, sum.p + i * sum.stride,
+                                         sum.plane, N, add);
             }
-            for (isize i = 0; i < units; i++)
-                NAME(weight_adjoint)(dw + (o + i) * 9 * C, sum.p + i * sum.stride, sum.plane, C,
-                                     add);
         }
     }
 }

@@ -360,8 +360,8 @@ ALWAYS_INLINE void NAME(weight_adjoint_column)(NAME(vec) *w, const NAME(vec) *g)
     w[2] = (REAL)0.5 * s + 2 * p + g[5];
 }
 
-/* w (9 pixels C apart) = G^T u G [+ w]; u (36 planes, C). */
-static void NAME(weight_adjoint)(REAL *w, const REAL *u, isize plane, isize C, int add)
+/* w (9 pixels `step` apart, C) = G^T u G [+ w]; u (36 planes, C). */
+static void NAME(weight_adjoint)(REAL *w, isize step, const REAL *u, isize plane, isize C, int add)
 {
     for (isize c = 0; c < C; c += LANES) {
         const NAME(mask) part = NAME(mask_first)(MIN(C - c, LANES));
@@ -374,7 +374,7 @@ static void NAME(weight_adjoint)(REAL *w, const REAL *u, isize plane, isize C, i
         EACH(i, 3) {
             NAME(weight_adjoint_column)(r, a[i]);
             EACH(j, 3) {
-                REAL *to = w + (3 * i + j) * C + c;
+                REAL *to = w + (3 * i + j) * step + c;
                 if (add) r[j] += NAME(load_part)(to, part);
                 NAME(store_part)(to, part, r[j]);
             }
