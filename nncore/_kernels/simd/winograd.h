@@ -19,7 +19,7 @@
 #define WINOGRAD_KEPT (5 << 19) /* bytes of transformed weights */
 #define WINOGRAD_DEPTH 128      /* channels of which they are made at a time, if not kept */
 #define GRADIENT_TILES 256 /* tiles of which dw is summed up in one go */
-#define GRADIENT_CHANNELS 128
+#define GRADIENT_CHANNELS 64
 #define GRADIENT_UNITS 64  /* output channels of dw that are computed together */
 
 typedef struct {
@@ -169,7 +169,7 @@ static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isi
 static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winograd_sizes *s,
                                     isize first, isize depth, isize o, isize width, int flip)
 {
-    enum { CHUNK = 32 };
+    enum { line = 64 / sizeof(REAL), CHUNK = 16, AHEAD = 16 };
     const isize C = s->C, O = s->O;
     REAL taps[9 * CHUNK * LANES] __attribute__((aligned(64)));
     NAME(vec) g[9];
@@ -180,7 +180,10 @@ static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winogra
             const REAL *from = w + first * 9 * O + o + j;
             for (isize c = 0; c < depth; c++, from += 9 * O) {
 #pragma GCC unroll 9
-                for (int r = 0; r < 9; r++) g[r] = NAME(load_part)(from + (8 - r) * O, part);
+                for (int r = 0; r < 9; r++) {
+                    g[r] = NAME(load_part)(from + (8 - r) * O, part);
+                    __builtin_prefetch(from + (8 - r + 9 * AHEAD) * O);
+                }
                 NAME(weight_vector)(u.p + c * u.stride + j, u.plane, g);
             }
             continue;
@@ -189,14 +192,17 @@ static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winogra
         for (int i = 0; i < LANES; i++) offset[i] = MIN(i, n - 1) * 9 * C;
         for (isize c = 0; c < depth; c += CHUNK) {
             const isize channels = MIN(CHUNK, depth - c);
+            const REAL *next = w + (o + j) * 9 * C + first + c + CHUNK;
             for (int r = 0; r < 9; r++)
                 NAME(transpose_columns)(taps + r * CHUNK * LANES, LANES,
                                         w + ((o + j) * 9 + r) * C + first + c, offset,
                                         channels);
             for (isize i = 0; i < channels; i++) {
 #pragma GCC unroll 9
-                for (int r = 0; r < 9; r++)
+                for (int r = 0; r < 9; r++) {
                     g[r] = NAME(load)(taps + (r * CHUNK + i) * LANES);
+                    __builtin_prefetch(next + (i % LANES * 9 + r) * C + i / LANES * line);
+                }
                 NAME(weight_vector)(u.p + (c + i) * u.stride + j, u.plane, g);
             }
         }
