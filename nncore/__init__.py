@@ -15,7 +15,11 @@ from nncore.layers import (
     Activation,
     Add,
     Concatenate,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Embedding,
     Flatten,
@@ -37,11 +41,11 @@ __version__ = "0.1.0"
 _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when first asked for
 
 __all__ = [
-    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Dense",
-    "Dropout", "Embedding", "Flatten", "History", "Input", "Layer", "Model", "Multiply",
-    "NonFiniteError", "RMSprop", "Reshape", "Sequential", "callbacks", "datasets", "get_include",
-    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
-    "set_num_threads", "show_config",
+    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Conv1D",
+    "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
+    "History", "Input", "Layer", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape",
+    "Sequential", "callbacks", "datasets", "get_include", "get_num_threads", "initializers",
+    "load", "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class Model(Training, Entry):
         parameters = Parameters(self.dtype)
         declared = Plan(graph, parameters, "declare")
         if check is not None:
-            check(parameters.specs)
+            check({**parameters.specs, **parameters.buffer_specs})
         parameters.allocate()
         parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
         self._parameters = parameters
@@ -111,8 +111,9 @@ class Model(Training, Entry):
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
-        """What layers keep besides parameters, such as running statistics."""
-        return {}
+        """What layers keep besides parameters, such as running statistics: views too."""
+        self._ready("buffers")
+        return self._parameters.buffer_views
 
     def count_params(self) -> int:
         """How many numbers the parameters are."""
@@ -215,7 +216,8 @@ class Model(Training, Entry):
     # ---- a training loop of your own ---------------------------------------------------------
 
     def forward(self, x: Any, training: bool = True) -> Any:
-        """The output for x, remembered for `backward`; with dropout, if ``training``."""
+        """The output for x, remembered for `backward`; if ``training`` with dropout and the
+        statistics of this batch, which running statistics follow."""
         if not training:
             self._forward_plan = None
             return self(x)
@@ -231,6 +233,7 @@ class Model(Training, Entry):
             self._passes += 1
             if status:
                 plan.fail(status)
+            plan.commit()
             self._forward_plan = plan
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
@@ -323,7 +326,7 @@ class Model(Training, Entry):
         }
         return {
             "fields": {**state, "optimizer": self.optimizer},
-            "weights": dict(self._parameters.views),
+            "weights": self._parameters.everything(),
             "training": self._training_state(),
         }
 
@@ -355,6 +358,6 @@ def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:
     if model.graph is not None:
         model._build(model.graph)
         for name, value in state["weights"].items():
-            model._parameters.views[name][...] = value
+            model._parameters.array(name)[...] = value
     model._restore_training(state["training"])
     return model

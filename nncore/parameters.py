@@ -1,7 +1,8 @@
 """The parameters of a model: flat vectors, and named views into them.
 
 One vector holds all weights and biases, a second their gradients: the optimizer, clipping and
-L-BFGS are each one pass over one vector. ``model.params`` are views of it.
+L-BFGS are each one pass over one vector. ``model.params`` are views of it. A third holds the
+buffers, such as running statistics, which no optimizer sees.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore.arena import ALIGNMENT, address, aligned_zeros
+from nncore.arena import address, aligned_zeros, round_up
 
 if TYPE_CHECKING:  # numpy.random is a third of numpy's import time, and comes when first used
     from numpy.typing import ArrayLike
@@ -54,18 +55,23 @@ class Parameters:
     """Declared by the layers when a model is built, then allocated once.
 
     ``values`` and ``gradients`` are the flat vectors; each parameter starts on a cache line, and
-    the gap before the next one holds zeros. ``views`` and ``gradient_views`` have the shapes.
+    the gap before the next one holds zeros. ``views``, ``gradient_views`` and ``buffer_views``
+    have the shapes.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
         self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
-        self.views = self.gradient_views = Views()
+        self.buffer_specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
+        self.views = self.gradient_views = self.buffer_views = Views()
         self.values = self.gradients = np.zeros(0, dtype)
         self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
 
-    def declare(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
-        known = self.specs.setdefault(name, (shape, initializer))
+    def declare(
+        self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
+    ) -> None:
+        specs = self.specs if trainable else self.buffer_specs
+        known = specs.setdefault(name, (shape, initializer))
         if known[0] != shape:
             raise ValueError(
                 f"{name}: a layer used twice must see inputs of one width: its weights have "
@@ -74,37 +80,55 @@ class Parameters:
 
     def allocate(self) -> None:
         """Makes the vectors (zeros) and the views."""
-        line = ALIGNMENT // self.dtype.itemsize
-        sizes = {name: math.prod(shape) for name, (shape, _) in self.specs.items()}
-        total = sum(-(-size // line) * line for size in sizes.values())
-        self.values = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
-        self.gradients = aligned_zeros(total * self.dtype.itemsize).view(self.dtype)
-        start, views, gradient_views = 0, {}, {}
-        for name, (shape, _) in self.specs.items():
-            part = slice(start, start + sizes[name])
-            self._places.append((name, shape, start * self.dtype.itemsize))
-            views[name] = self.values[part].reshape(shape)
-            gradient_views[name] = self.gradients[part].reshape(shape)
-            start += -(-sizes[name] // line) * line
-        self.views, self.gradient_views = Views(views), Views(gradient_views)
+        self._places, size = self._lay_out(self.specs)
+        self.values, self.gradients = self._vector(size), self._vector(size)
+        self.views = Views(self.split(self.values))
+        self.gradient_views = Views(self.split(self.gradients))
+        places, size = self._lay_out(self.buffer_specs)
+        self.buffer_views = Views(_views(self._vector(size), places))
+
+    def _lay_out(self, specs: Any) -> tuple[list[tuple[str, tuple[int, ...], int]], int]:
+        """Where each lies in a vector of its own, in bytes, and that vector's bytes."""
+        places, at = [], 0
+        for name, (shape, _) in specs.items():
+            places.append((name, shape, at))
+            at += round_up(math.prod(shape) * self.dtype.itemsize)
+        return places, at
+
+    def _vector(self, size: int) -> np.ndarray:
+        return aligned_zeros(size).view(self.dtype)
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draws all values, in the order of declaration."""
-        for name, (shape, initializer) in self.specs.items():
-            value = np.asarray(initializer(shape, rng))
-            if value.shape != shape:
-                raise ValueError(
-                    f"{name}: its initializer returned shape {value.shape}; expected {shape}"
-                )
-            self.views[name][...] = value
+        """Draws all values, in the order of declaration; then those of the buffers."""
+        for specs, views in ((self.specs, self.views), (self.buffer_specs, self.buffer_views)):
+            for name, (shape, initializer) in specs.items():
+                value = np.asarray(initializer(shape, rng))
+                if value.shape != shape:
+                    raise ValueError(
+                        f"{name}: its initializer returned shape {value.shape}; expected {shape}"
+                    )
+                views[name][...] = value
+
+    def everything(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers: what a model is besides its layers."""
+        return {**self.views, **self.buffer_views}
+
+    def array(self, name: str, grad: bool = False) -> np.ndarray:
+        """The view of a parameter, of its gradient, or of a buffer."""
+        if grad:
+            return self.gradient_views[name]
+        return self.views[name] if name in self.views else self.buffer_views[name]
 
     def addresses(self, name: str) -> tuple[int, int]:
-        """Where the value and the gradient of a parameter lie."""
+        """Where the value and the gradient of a parameter lie; a buffer has none."""
+        if name in self.buffer_views:
+            return address(self.buffer_views[name]), 0
         return address(self.views[name]), address(self.gradient_views[name])
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Views with the parameters' shapes into a vector laid out like ``values``."""
-        return {
-            name: np.ndarray(shape, flat.dtype, flat, offset)
-            for name, shape, offset in self._places
-        }
+        return _views(flat, self._places)
+
+
+def _views(flat: np.ndarray, places: Any) -> dict[str, np.ndarray]:
+    return {name: np.ndarray(shape, flat.dtype, flat, offset) for name, shape, offset in places}

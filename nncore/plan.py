@@ -69,14 +69,14 @@ class Plan(Loop):
         self._tensors: list[Tensor] = []
         self._parameters: dict[str, Tensor] = {}
         self._path: list[str] = []
+        self._paths: dict[Layer, list[str]] = {}
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
 
         values = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
-            with self.inside(name):
-                result = symbol.layer.build(self, *[values[s] for s in symbol.inputs])
+            result = self.call(symbol.layer, name, *[values[s] for s in symbol.inputs])
             values[symbol] = result
             self.node_shapes.append((name, symbol, result.shape))
         self.outputs = [values[symbol] for symbol in graph.outputs]
@@ -91,23 +91,37 @@ class Plan(Loop):
 
     def parameter(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> Tensor:
         """A parameter of the layer under construction; the same one for the same name."""
+        tensor = self._kept(name, shape, initializer, True)
+        tensor.wants_grad = self.training
+        return tensor
+
+    def buffer(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> Tensor:
+        """The same for what a layer keeps besides: no gradient, no optimizer."""
+        return self._kept(name, shape, initializer, False)
+
+    def _kept(self, name, shape, initializer, trainable) -> Tensor:
         path = ".".join([*self._path, name])
+        if self.purpose == "declare":  # refuses another shape
+            self.parameters.declare(path, shape, initializer, trainable)
         if path not in self._parameters:
-            if self.purpose == "declare":
-                self.parameters.declare(path, shape, initializer)
             tensor = Tensor(self._possible(shape), self.dtype.itemsize, path)
             if self.purpose != "declare":
                 tensor.bind(*self.parameters.addresses(path))
-            tensor.wants_grad = self.training
             self._parameters[path] = tensor
-        elif self.purpose == "declare":
-            self.parameters.declare(path, shape, initializer)  # refuses another shape
         return self._parameters[path]
 
     def tensor(self, shape: Sequence[int], itemsize: int | None = None) -> Tensor:
         """Room for an op's output, or for what it saves: (rows, *shape)."""
         shape = self._possible(tuple(int(n) for n in shape))
         tensor = Tensor(shape, itemsize or self.dtype.itemsize)
+        self._tensors.append(tensor)
+        return tensor
+
+    def workspace(self, shape: Sequence[int], itemsize: int | None = None) -> Tensor:
+        """Room for what an op works out for the whole batch: (*shape), whatever the rows."""
+        tensor = Tensor(
+            self._possible(tuple(shape)), itemsize or self.dtype.itemsize, has_rows=False
+        )
         self._tensors.append(tensor)
         return tensor
 
@@ -123,6 +137,16 @@ class Plan(Loop):
         tensor = Tensor(tuple(shape), x.itemsize, None, x)
         self._tensors.append(tensor)
         return tensor
+
+    def call(self, layer: Layer, name: str, *inputs: Tensor) -> Tensor:
+        """Puts a layer on the plan under a name, within that of the layer that calls it. One that
+        was called before, anywhere, keeps its first name: so its weights are shared."""
+        outside = self._path
+        self._path = self._paths.setdefault(layer, [*outside, name])
+        try:
+            return layer.build(self, *inputs)
+        finally:
+            self._path = outside
 
     def add(self, op: Op) -> None:
         """Puts an op on the plan; it runs after those before it."""
@@ -272,8 +296,7 @@ class Plan(Loop):
     def array(self, tensor: Tensor, rows: int, grad: bool = False) -> np.ndarray:
         """A tensor's values or gradient, as an array that keeps the memory alive."""
         if tensor.parameter:
-            p = self.parameters
-            return (p.gradient_views if grad else p.views)[tensor.parameter]
+            return self.parameters.array(tensor.parameter, grad)
         start = tensor.addresses[grad] - address(self._arena)
         assert 0 <= start < self.arena_bytes, "a tensor outside of the plan's memory"
         count = rows * tensor.size * tensor.itemsize

@@ -128,8 +128,8 @@ class Planner:
             if base.parameter:
                 return
             group = self._group(groups, base)
-            size = round_up(max(t.size * t.itemsize for t in group) * rows)
-            storage = storages.setdefault(id(group), Storage(size, when, when))
+            size = max(t.size * t.itemsize * (rows if t.has_rows else 1) for t in group)
+            storage = storages.setdefault(id(group), Storage(round_up(size), when, when))
             storage.need(when)
             for t in group:
                 found[t] = storage
@@ -148,7 +148,8 @@ class Planner:
             for t in (*op.inputs, *op.outputs):
                 if root(t) in self.written:
                     need(self._grad, grads, self._grad_storage, t, backward[op])
-        results = [t for op in self.ops if not op.outputs for t in op.saved]  # of losses
+        # of losses, and what is kept once a step is known to be good
+        results = [t for op in self.ops if not op.outputs or op.commits for t in op.saved]
         for t in [*self.outputs, *results]:
             need(self._value, values, self._value_storage, t, end)
             if t in self.written and self.plan.purpose == "training":

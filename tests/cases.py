@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import nncore as nn
+from cases_convolution import CONVOLUTIONS
 
 try:
     import torch
@@ -107,7 +108,17 @@ def torch_dense(activation: str = "linear") -> Callable[..., Any]:
     return lambda p, x: sigma(F.linear(x, p["weight"], p.get("bias")))
 
 
+def then_activate(layer: nn.Layer, linear: Callable[..., Any]) -> Callable[..., Any]:
+    """What the layer's activation makes of it."""
+    sigma, _ = ACTIVATIONS[layer.activation or "linear"]
+    return lambda p, *xs: sigma(linear(p, *xs))
+
+
 LAYERS = [
+    *(
+        LayerCase(layer, shapes, then_activate(layer, linear))
+        for layer, shapes, linear in CONVOLUTIONS
+    ),
     *(
         LayerCase(
             nn.Activation(name),

@@ -8,6 +8,8 @@ cdef struct Run:
     unsigned long long key     # of the random generator, and its counter
     unsigned long long step
     char *scratch              # this member's, as large as the greediest op asked for
+    char *slots                # member 0's; the others' follow, slot_size bytes apart
+    Py_ssize_t slot_size
     unsigned long denormals    # what restores the caller's treatment of them
     int bad                    # data that an op refused: the number of the op, else 0
 
@@ -18,6 +20,7 @@ cdef class Tensor:
     cdef readonly tuple shape
     cdef readonly Py_ssize_t size
     cdef readonly int itemsize
+    cdef readonly bint has_rows
     cdef readonly str parameter
     cdef public object producer
     cdef public object base
@@ -34,12 +37,13 @@ cdef class Op:
     cdef public bint forward_by_rows, backward_by_rows
     cdef public bint backward_reads_x, backward_reads_y
     cdef public bint in_place
-    cdef public bint holds_gil, uses_blas
+    cdef public bint holds_gil, uses_blas, commits
     cdef public double work
     cdef public Py_ssize_t scratch_size
 
     cdef void forward(self, Run *run) noexcept nogil
     cdef void backward(self, Run *run) noexcept nogil
+    cdef void commit(self, Py_ssize_t rows) noexcept nogil
     cdef double loss(self, Py_ssize_t rows) noexcept nogil
 
 

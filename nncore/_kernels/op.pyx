@@ -14,15 +14,18 @@ who else reads its input.
 cdef class Tensor:
     """A place in memory and its gradient's: activations of one shape, or a parameter.
 
-    ``shape`` is that of one row (one example); a parameter (named ``parameter``) has no rows.
+    ``shape`` is that of one row (one example); a parameter (named ``parameter``) has no rows, nor
+    has what is worked out once for a whole batch.
     ``base`` is the tensor whose memory a view or an in-place result lives in.
     """
 
-    def __cinit__(self, tuple shape, int itemsize, str parameter=None, Tensor base=None):
+    def __cinit__(self, tuple shape, int itemsize, str parameter=None, Tensor base=None,
+                  bint has_rows=True):
         self.shape = shape
         self.itemsize = itemsize
         self.parameter = parameter
         self.base = base
+        self.has_rows = has_rows and parameter is None
         self.size = 1
         for n in shape:
             self.size *= n
@@ -51,7 +54,12 @@ cdef class Op:
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;
     - ``scratch_size``: bytes of working memory for each member;
-    - ``saved``: tensors of its own that live from its forward to its backward pass.
+    - ``saved``: tensors of its own that live from its forward to its backward pass;
+    - ``commits``: `commit` changes buffers (running statistics) once a step is known to be good.
+
+    All members run every op, so within one that is not by rows they may meet at
+    `threads.barrier(run.members)`. Results must not depend on how many members came, only on how
+    many were asked for (``run.asked``). The gradient of an output that nobody reads is NULL.
     """
 
     def __cinit__(self, *args, **options):
@@ -73,6 +81,10 @@ cdef class Op:
         pass
 
     cdef void backward(self, Run *run) noexcept nogil:
+        pass
+
+    cdef void commit(self, Py_ssize_t rows) noexcept nogil:
+        """After the forward pass of a good step of so many rows, on one member: what it leaves."""
         pass
 
     cdef double loss(self, Py_ssize_t rows) noexcept nogil:

@@ -26,6 +26,8 @@ cdef class Loop:
     cdef int feed_count
     cdef void **losses           # Op
     cdef int loss_count
+    cdef void **commits          # Op
+    cdef int commit_count
     cdef list output_aliases
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
@@ -53,6 +55,7 @@ cdef class Loop:
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
+    cdef void commit_all(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil
     cdef object infer_array(self, object x, const Array *found)
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

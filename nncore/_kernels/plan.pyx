@@ -71,6 +71,7 @@ cdef class Loop:
         free(self.backward_meets)
         free(self.feeds)
         free(self.losses)
+        free(self.commits)
         free(self.members)
 
     def set_ops(self, list forward, list backward, list forward_meets, list backward_meets):
@@ -98,6 +99,11 @@ cdef class Loop:
         self.losses = <void **> calloc(self.loss_count + 1, sizeof(void *))
         for i, op in enumerate(losses):
             self.losses[i] = <void *> op
+        committing = [op for op in forward if op.commits]
+        self.commit_count = <int> len(committing)
+        self.commits = <void **> calloc(self.commit_count + 1, sizeof(void *))
+        for i, op in enumerate(committing):
+            self.commits[i] = <void *> op
         self.work = sum([op.work for op in forward])
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
@@ -163,6 +169,7 @@ cdef class Loop:
         run.member, run.members, run.asked = member, members, self.asked
         run.key, run.step = self.key, self.step
         run.scratch = self.scratch + member * self.scratch_size
+        run.slots, run.slot_size = self.scratch, self.scratch_size
         run.denormals = denormals
         run.bad = 0
         if self.phases & FORWARD:
@@ -217,7 +224,14 @@ cdef class Loop:
         if self.update.clipnorm > 0:
             scale = min(1.0, self.update.clipnorm / (sqrt(squares) + 1e-6))
         self.update.apply(begin, end, self.rate, scale, self.update.step + 1)
+        if member == 0 and self.phases & FORWARD:
+            self.commit_all()
         self.members[member].refused = False
+
+    cdef void commit_all(self) noexcept nogil:
+        cdef int i
+        for i in range(self.commit_count):
+            (<Op> self.commits[i]).commit(self.rows)
 
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
         """`run` without the GIL, but where that would cost more than the run."""
@@ -304,6 +318,7 @@ cdef class Loop:
         cdef Run run
         run.rows, run.first, run.member, run.members = self.rows, self.first, 0, 1
         run.key, run.step, run.scratch, run.bad = self.key, self.step, self.scratch, 0
+        run.slots, run.slot_size = self.scratch, self.scratch_size
         run.asked, run.denormals = self.asked, threads.flush_denormals()
         if backward:
             op.backward(&run)
@@ -311,6 +326,10 @@ cdef class Loop:
             op.forward(&run)
         threads.restore_denormals(run.denormals)
         return op.loss(self.rows)
+
+    def commit(self):
+        """Lets the ops keep what the last forward pass left them: running statistics."""
+        self.commit_all()
 
     @property
     def batch_rows(self):

@@ -22,6 +22,17 @@ cdef extern from "simd/simd.h" nogil:
         void (*forward)(double *y, const double *x, isize rows, isize n) noexcept nogil
         void (*backward)(double *dx, const double *dy, const double *xy, isize rows, isize n,
                       int add) noexcept nogil
+    enum:
+        CONV_IN_PLACE
+        CONV_PADDED
+        CONV_PATCHES
+    ctypedef struct conv_pass:
+        isize H, W, C, OH, OW, O, KH, KW, groups
+        isize stride_h, stride_w, dilation_h, dilation_w, top, left
+        isize y_first, y_row, y_column, y_image
+        isize w_first, w_group, w_o, w_i, w_j, w_c
+        isize block_h, block_w
+        int source
     ctypedef struct f32_table:
         const char *isa
         void (*gemm)(float *c, isize ldc, const float *a, isize ars, isize acs, const float *b,
@@ -54,6 +65,27 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*conv_pack)(float *packed, const conv_pass *p, const float *weight) noexcept nogil
+        void (*conv_run)(const conv_pass *p, float *y, const float *x, const float *packed,
+                         const float *bias, isize begin, isize end, int add,
+                         float *scratch) noexcept nogil
+        void (*conv_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
+                            isize begin, isize end, float *scratch) noexcept nogil
+        void (*conv_weight_store)(const conv_pass *p, float *dw, float *sums, isize pieces,
+                                  isize apart, isize begin, isize end, int add) noexcept nogil
+        void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*depthwise_pack)(float *packed, const conv_pass *p,
+                               const float *weight) noexcept nogil
+        void (*depthwise_run)(const conv_pass *p, float *y, const float *x, const float *packed,
+                              const float *bias, isize begin, isize end, int add,
+                              float *scratch) noexcept nogil
+        void (*depthwise_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
+                                 isize begin, isize end, float *scratch) noexcept nogil
+        void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*conv_plain)(const conv_pass *p, float *y, const float *x, const float *weight,
+                           const float *bias, isize begin, isize end, int add) noexcept nogil
+        void (*conv_plain_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
+                                  isize images, isize begin, isize end, int add) noexcept nogil
     ctypedef struct f64_table:
         void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
@@ -86,6 +118,28 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*conv_pack)(double *packed, const conv_pass *p, const double *weight) noexcept nogil
+        void (*conv_run)(const conv_pass *p, double *y, const double *x, const double *packed,
+                         const double *bias, isize begin, isize end, int add,
+                         double *scratch) noexcept nogil
+        void (*conv_weight)(const conv_pass *p, double *sums, const double *dy, const double *x,
+                            isize begin, isize end, double *scratch) noexcept nogil
+        void (*conv_weight_store)(const conv_pass *p, double *dw, double *sums, isize pieces,
+                                  isize apart, isize begin, isize end, int add) noexcept nogil
+        void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*depthwise_pack)(double *packed, const conv_pass *p,
+                               const double *weight) noexcept nogil
+        void (*depthwise_run)(const conv_pass *p, double *y, const double *x, const double *packed,
+                              const double *bias, isize begin, isize end, int add,
+                              double *scratch) noexcept nogil
+        void (*depthwise_weight)(const conv_pass *p, double *sums, const double *dy,
+                                 const double *x,
+                                 isize begin, isize end, double *scratch) noexcept nogil
+        void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*conv_plain)(const conv_pass *p, double *y, const double *x, const double *weight,
+                           const double *bias, isize begin, isize end, int add) noexcept nogil
+        void (*conv_plain_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
+                                  isize images, isize begin, isize end, int add) noexcept nogil
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64

@@ -17,11 +17,20 @@ typedef ptrdiff_t isize;
 /* What the backward pass of an activation reads: its input x or its output y. */
 enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 
-/* A 3 x 3 convolution with stride 1 (winograd.h): N images of H x W pixels of C channels to OH x OW
- * pixels of O channels; `top` and `left`: rows and columns of zeros before the image, 0 to 2. */
+/* One pass of a convolution from an image x (H, W, C) to an image y (OH, OW, O), in G groups:
+ *   y[h][w][o] = sum over i < KH, j < KW, c < C/G of weight(o, i, j, c)
+ *                * x[h stride_h + i dilation_h - top][w stride_w + j dilation_w - left][c]
+ * where x is 0 outside. Strides say where y and the weights are, in elements, so that the same
+ * pass serves the forward direction, and the gradient of x (weights flipped, phase by phase). */
 typedef struct {
-    isize N, H, W, C, O, OH, OW, top, left;
-} winograd_sizes;
+    isize H, W, C, OH, OW, O, KH, KW, groups;
+    isize stride_h, stride_w, dilation_h, dilation_w, top, left;
+    isize y_first, y_row, y_column, y_image;               /* a pixel's O channels are contiguous */
+    isize w_first, w_group, w_o, w_i, w_j, w_c;            /* o and c count within a group */
+    isize block_h, block_w; /* so much of y is a unit of work */
+    int source;             /* where a unit of work finds x: one of the next line */
+} conv_pass;
+enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
 
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
@@ -53,19 +62,6 @@ typedef struct {
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
-        /* 3 x 3 convolutions by Winograd's F(4x4,3x3); shares are tiles of 4 x 4 pixels of y, of  \
-         * which there are N ceil(OH/4) ceil(OW/4), and output channels (begin: a multiple of 16). \
-         * `scratch` has `winograd_scratch` elements. */                                           \
-        /* y (N,OH,OW,O) = conv(x (N,H,W,C), w (O,3,3,C)) [+ bias (O)] [+ y]; flip: w is (C,3,3,O) \
-         * and turned by half, which makes this the gradient of the input */                       \
-        void (*winograd_forward)(real *y, const real *x, const real *w, const real *bias,          \
-                                 const winograd_sizes *s, int flip, isize first, isize last,       \
-                                 isize begin, isize end, int add, real *scratch);                  \
-        /* dw (O,3,3,C) = the gradient of w from dy (N,OH,OW,O) and x [+ dw] */                    \
-        void (*winograd_gradient)(real *dw, const real *x, const real *dy,                         \
-                                  const winograd_sizes *s, isize first, isize last, isize begin,   \
-                                  isize end, int add, real *scratch);                              \
-        isize (*winograd_scratch)(const winograd_sizes *s);                                        \
         const name##_activation *activations; /* ends with label == NULL */                        \
         /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
@@ -94,6 +90,47 @@ typedef struct {
         /* y = x * keep * scale [+ y] */                                                           \
         void (*dropout_apply)(real *y, const real *x, const uint8_t *keep, isize n, double scale,  \
                               int add);                                                            \
+        /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them, and\
+         * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y].  \
+         * conv_weight: sums (C/G KH KW, O) = what units begin..end give to the gradient of the    \
+         * weights, and conv_weight_store: dw (O, KH KW C/G) rows begin..end = the sum of `pieces` \
+         * such, `apart` elements from each other [+ dw]. Sums run in an order that depends on the \
+         * pass only (conv_weight: on the units). conv_sizes: elements that `packed` takes, and the\
+         * scratch of conv_run and conv_weight. */                                                  \
+        void (*conv_pack)(real *packed, const conv_pass *p, const real *weight);                   \
+        void (*conv_run)(const conv_pass *p, real *y, const real *x, const real *packed,           \
+                         const real *bias, isize begin, isize end, int add, real *scratch);        \
+        void (*conv_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,         \
+                            isize begin, isize end, real *scratch);                                \
+        void (*conv_weight_store)(const conv_pass *p, real *dw, real *sums, isize pieces,          \
+                                  isize apart, isize begin, isize end, int add);                   \
+        void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch);                     \
+        /* The same where each group has one channel of x or of y (depthwise). */                  \
+        void (*depthwise_pack)(real *packed, const conv_pass *p, const real *weight);              \
+        void (*depthwise_run)(const conv_pass *p, real *y, const real *x, const real *packed,      \
+                              const real *bias, isize begin, isize end, int add, real *scratch);   \
+        void (*depthwise_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,    \
+                                 isize begin, isize end, real *scratch);                           \
+        void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch);                \
+        /* The formula, for tests: images begin..end; rows begin..end of dw. */                    \
+        void (*conv_plain)(const conv_pass *p, real *y, const real *x, const real *weight,         \
+                           const real *bias, isize begin, isize end, int add);                     \
+        void (*conv_plain_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,     \
+                                  isize images, isize begin, isize end, int add);                  \
+        /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the tiles\
+         * of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels        \
+         * begin..end, begin a multiple of 16 */                                                   \
+        void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
+                             const real *bias, isize first, isize last, isize begin, isize end,    \
+                             int add, real *scratch);                                              \
+        /* dw (O,3,3,C) = the sums over those tiles for the filters begin..end [+ dw] */           \
+        void (*winograd_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,       \
+                                isize first, isize last, isize begin, isize end, int add,          \
+                                real *scratch);                                                    \
+        isize (*winograd_scratch)(const conv_pass *p);                                             \
+        /* whether transforming the weights is so much of the work that each member should do it   \
+         * for its own channels */                                                                 \
+        int (*winograd_is_wide)(const conv_pass *p);                                               \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

@@ -6,7 +6,13 @@
 #include "gemm.h"
 #include "gemm_dot.h"
 
+#include "convolution.h"
+#include "convolution_weight.h"
+#include "depthwise.h"
+#include "convolution_plain.h"
 #include "winograd_transform.h"
+
+#include "winograd_weight.h"
 
 #include "winograd.h"
 
@@ -24,9 +30,6 @@ const TABLE(table) TABLE(ISA) = {
     .gemm_dot = NAME(gemm_dot),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
-    .winograd_forward = NAME(winograd_forward),
-    .winograd_gradient = NAME(winograd_gradient),
-    .winograd_scratch = NAME(winograd_scratch),
     .activations = NAME(activations),
     .softmax = NAME(softmax),
     .sigmoid_softplus = NAME(sigmoid_softplus),
@@ -38,4 +41,19 @@ const TABLE(table) TABLE(ISA) = {
     .adagrad = NAME(adagrad),
     .dropout_mask = NAME(dropout_mask),
     .dropout_apply = NAME(dropout_apply),
+    .conv_pack = NAME(conv_pack),
+    .conv_run = NAME(conv_run),
+    .conv_weight = NAME(conv_weight),
+    .conv_weight_store = NAME(conv_weight_store),
+    .conv_sizes = NAME(conv_sizes),
+    .depthwise_pack = NAME(depthwise_pack),
+    .depthwise_run = NAME(depthwise_run),
+    .depthwise_weight = NAME(depthwise_weight),
+    .depthwise_sizes = NAME(depthwise_sizes),
+    .conv_plain = NAME(conv_plain),
+    .conv_plain_weight = NAME(conv_plain_weight),
+    .winograd_run = NAME(winograd_run),
+    .winograd_weight = NAME(winograd_weight),
+    .winograd_scratch = NAME(winograd_scratch),
+    .winograd_is_wide = NAME(winograd_is_wide),
 };

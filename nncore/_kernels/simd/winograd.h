@@ -1,67 +1,65 @@
-/* Template: 3 x 3 convolutions by Winograd's F(4x4,3x3), see winograd_transform.h.
+/* Template: 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), see winograd_transform.h.
  *
- * N images of H x W pixels of C channels, to OH x OW pixels of O channels, row-major:
- * x (N,H,W,C), w (O,3,3,C), y (N,OH,OW,O) with
- *   y[n,i,j,o] = sum over r, s, c of w[o,r,s,c] x[n,i+r-top,j+s-left,c], and x = 0 outside.
- * y is cut into N * ceil(OH/4) * ceil(OW/4) tiles of 4 x 4, numbered image by image, row by row.
+ * A pass p (simd.h) from images x (H,W,C) to images y (OH,OW,O) with w (O,3,3,C), or with w
+ * (C,3,3,O) turned by half, if p->w_i < 0: the gradient of x. y is cut into tiles of 4 x 4 pixels,
+ * ceil(OH/4) ceil(OW/4) an image, numbered image by image and row by row.
  *
- * Block by block of T tiles: transform them, v (36,T,C); 36 products m (36,T,O) = v u with the
- * transformed weights u (36,C,O), through the tiles of gemm.h; transform m into y. Blocks are as
- * large as a cache allows. Planes (of 36) lie an odd number of cache lines apart, for a transform
- * reads or writes all 36 at once, and they would share the few ways of one cache set.
+ * Block by block of T tiles: transform them, v (36; T,C); 36 products m (36; T,O) = v u with the
+ * transformed weights u (36; C,O), in the tiles of gemm.h; transform m into y. The gradient of w
+ * is the same backwards: u (36; O,C) = the sum over all tiles of z (36; T,O)^T v.
  *
- * Members share the tiles, or the output channels. An element of y is one sum over c in order, so
- * its bits depend on neither. */
+ * Members share the tiles or the output channels. An element of y is a sum over c in a fixed
+ * order, so its bits depend on neither. */
 
-#define WINOGRAD_CACHE (1 << 20) /* bytes of v and m: of the L2 cache, about */
-#define WINOGRAD_TILES 64        /* tiles of a block, at most and at least */
+/* Bytes of v and m, about: blocks stay in the L2 cache; */
+#define WINOGRAD_CACHE (1 << 20)
+/* but where the weights are wide, they are what stays there, and v is read from the next one. */
+#define WINOGRAD_WIDE_CACHE (8 << 20)
+#define WINOGRAD_TILES 64 /* tiles of a block, at most and at least */
 #define WINOGRAD_FEW 14
-#define WINOGRAD_KEPT (5 << 19) /* bytes of transformed weights */
-#define WINOGRAD_DEPTH 128      /* channels of which they are made at a time, if not kept */
-#define GRADIENT_TILES 256 /* tiles of which dw is summed up in one go */
+/* Bytes of u, up to which all of it is kept for the next block. If it is larger, the weights are
+ * transformed in pieces of so many channels by a panel of gemm.h, which stay in L2, and used at
+ * once (512-512 channels, 7 x 7 pixels, 4 images: 6098 us all kept, 2877 by panels, 2342 by
+ * pieces of panels). */
+#define WINOGRAD_KEPT (5 << 19)
+#define WINOGRAD_DEPTH 128
+/* The gradient of the weights: so many tiles are summed up in one go, for accuracy, so many
+ * output channels, and, of wide ones, channels, are computed together. */
+#define GRADIENT_TILES 256
+#define GRADIENT_UNITS 64
 #define GRADIENT_CHANNELS 64
-#define GRADIENT_UNITS 64  /* output channels of dw that are computed together */
 
-typedef struct {
-    REAL *p;
-    isize stride, plane; /* of its rows, its planes */
-} NAME(planes);
-
-ALWAYS_INLINE isize NAME(whole)(isize n)
+static int NAME(winograd_is_wide)(const conv_pass *p)
 {
-    return (n + LANES - 1) / LANES * LANES;
+    return 36 * NAME(whole)(p->O) * p->C * (isize)sizeof(REAL) > WINOGRAD_KEPT;
 }
 
-/* 36 planes (rows, columns) in scratch, which is moved on. Columns are padded to whole vectors;
- * rows a multiple of 1 KB apart would share the sets of the L1 cache. */
-static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
+/* Tiles of a block. */
+static isize NAME(block_tiles)(const conv_pass *p)
 {
-    const isize line = 64 / sizeof(REAL);
-    NAME(planes) a = {*scratch, NAME(whole)(columns), 0};
-    if (rows > 1 && a.stride * (isize)sizeof(REAL) % 1024 == 0) a.stride += line;
-    a.plane = NAME(odd_lines)(rows * a.stride);
-    *scratch += 36 * a.plane;
-    return a;
+    const isize channels = NAME(whole)(p->C) + MIN(NAME(whole)(p->O), WIDTH * LANES);
+    const isize cache = NAME(winograd_is_wide)(p) ? WINOGRAD_WIDE_CACHE : WINOGRAD_CACHE;
+    return MIN(MAX(cache / (36 * (isize)sizeof(REAL) * channels), WINOGRAD_FEW), WINOGRAD_TILES);
 }
 
 /* ---- tiles ---- */
 
 typedef struct {
-    const winograd_sizes *s;
+    const conv_pass *p;
     isize n, i, j; /* image, row and column of the tile */
     isize rows, columns;
-} NAME(tile);
+} NAME(place);
 
-static NAME(tile) NAME(tile_at)(const winograd_sizes *s, isize tile)
+static NAME(place) NAME(place_of)(const conv_pass *p, isize tile)
 {
-    NAME(tile) t = {.s = s, .rows = (s->OH + 3) / 4, .columns = (s->OW + 3) / 4};
+    NAME(place) t = {.p = p, .rows = (p->OH + 3) / 4, .columns = (p->OW + 3) / 4};
     t.n = tile / (t.rows * t.columns);
     t.i = tile / t.columns % t.rows;
     t.j = tile % t.columns;
     return t;
 }
 
-ALWAYS_INLINE void NAME(next_tile)(NAME(tile) *t)
+ALWAYS_INLINE void NAME(next_place)(NAME(place) *t)
 {
     if (++t->j < t->columns) return;
     t->j = 0;
@@ -70,73 +68,74 @@ ALWAYS_INLINE void NAME(next_tile)(NAME(tile) *t)
     t->n++;
 }
 
-/* size x size pixels of the image x (H,W,C) from (i, j) on, which may lie outside. Without
- * branches: they would be mispredicted at the edges (7 ns of 36 for a tile of 16 channels). */
-ALWAYS_INLINE NAME(patch) NAME(patch_at)(const REAL *x, isize H, isize W, isize C, isize i, isize j,
-                                         const int size, const REAL *zeros)
+/* size x size pixels of the image x (H,W,C) from (i, j) on, which may lie outside. */
+ALWAYS_INLINE NAME(patch) NAME(patch_at)(const REAL *x, isize H, isize W, isize C, isize i,
+                                         isize j, const int size, const REAL *zeros)
 {
-    NAME(patch) p = {.step = C, .all = (1u << size) - 1};
+    NAME(patch) patch = {.step = C, .all = (1u << size) - 1};
     const isize left = MAX(-j, 0), right = MAX(j + size - W, 0);
-    p.inside = p.all >> MIN(left + right, size) << left;
+    patch.inside = left + right < size ? patch.all >> (left + right) << left : 0;
     const REAL *row = x + (i * W + j) * C;
     EACH(r, size) {
-        const REAL *inside = row;
-        __asm__("" : "+r"(inside)); /* or the compiler branches around its computation */
-        p.row[r] = (size_t)(i + r) < (size_t)H ? inside : zeros;
+        const REAL *here = row;
+        __asm__("" : "+r"(here)); /* or the compiler makes a branch of the next line */
+        patch.row[r] = (size_t)(i + r) < (size_t)H ? here : zeros;
         row += W * C;
     }
-    return p;
+    return patch;
 }
 
-/* v (36,count,C) of the tiles from t on. */
-static void NAME(transform_inputs)(NAME(planes) v, const REAL *x, NAME(tile) t, isize count,
+/* v (36; count,C) of the tiles from t on. */
+static void NAME(transform_inputs)(NAME(planes) v, const REAL *x, NAME(place) t, isize count,
                                    const REAL *zeros)
 {
-    const winograd_sizes *s = t.s;
+    const conv_pass *p = t.p;
     for (isize b = 0; b < count; b++) {
-        const NAME(patch) p =
-            NAME(patch_at)(x + t.n * s->H * s->W * s->C, s->H, s->W, s->C, 4 * t.i - s->top,
-                           4 * t.j - s->left, 6, zeros);
-        NAME(input_transform)(v.p + b * v.stride, v.plane, &p, s->C);
-        NAME(next_tile)(&t);
+        const REAL *image = x + t.n * p->H * p->W * p->C;
+        const NAME(patch) patch = NAME(patch_at)(image, p->H, p->W, p->C, 4 * t.i - p->top,
+                                                 4 * t.j - p->left, 6, zeros);
+        NAME(input_transform)(v.p + b * v.stride, v.plane, &patch, p->C);
+        NAME(next_place)(&t);
     }
 }
 
-/* y of the tiles from t on, channels o..o+units, from m (36,count,units). */
-static void NAME(transform_outputs)(REAL *y, NAME(planes) m, NAME(tile) t, isize count, isize o,
+/* y of the tiles from t on, channels o..o+units, from m (36; count,units). */
+static void NAME(transform_outputs)(REAL *y, NAME(planes) m, NAME(place) t, isize count, isize o,
                                     isize units, const REAL *bias, int add)
 {
-    const winograd_sizes *s = t.s;
+    const conv_pass *p = t.p;
     for (isize b = 0; b < count; b++) {
         const NAME(target) to = {
-            .y = y + ((t.n * s->OH + 4 * t.i) * s->OW + 4 * t.j) * s->O + o,
-            .row = s->OW * s->O,
-            .step = s->O,
-            .rows = (int)MIN(4, s->OH - 4 * t.i),
-            .columns = (int)MIN(4, s->OW - 4 * t.j),
+            .y = y + ((t.n * p->OH + 4 * t.i) * p->OW + 4 * t.j) * p->O + o,
+            .row = p->OW * p->O,
+            .step = p->O,
+            .rows = (int)MIN(4, p->OH - 4 * t.i),
+            .columns = (int)MIN(4, p->OW - 4 * t.j),
             .add = add,
         };
         NAME(output_transform)(&to, m.p + b * m.stride, m.plane, units, bias ? bias + o : NULL);
-        NAME(next_tile)(&t);
+        NAME(next_place)(&t);
     }
 }
 
-/* z (36,count,units) of the tiles from t on, from dy, channels o..o+units. */
-static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(tile) t, isize count,
+/* z (36; count,units) of the tiles from t on, from dy, channels o..o+units. */
+static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(place) t, isize count,
                                       isize o, isize units, const REAL *zeros)
 {
-    const winograd_sizes *s = t.s;
+    const conv_pass *p = t.p;
     for (isize b = 0; b < count; b++) {
-        const NAME(patch) p = NAME(patch_at)(dy + t.n * s->OH * s->OW * s->O + o, s->OH, s->OW,
-                                             s->O, 4 * t.i, 4 * t.j, 4, zeros);
-        NAME(gradient_transform)(z.p + b * z.stride, z.plane, &p, units);
-        NAME(next_tile)(&t);
+        const REAL *image = dy + t.n * p->OH * p->OW * p->O + o;
+        const NAME(patch) patch =
+            NAME(patch_at)(image, p->OH, p->OW, p->O, 4 * t.i, 4 * t.j, 4, zeros);
+        NAME(gradient_transform)(z.p + b * z.stride, z.plane, &patch, units);
+        NAME(next_place)(&t);
     }
 }
 
 /* ---- products ---- */
 
-/* c (36; M,N) = a (36; M,K) b (36; K,N) [+ c]: plane by plane, N in panels of WIDTH vectors. */
+/* c (36; M,N) = a (36; M,K) b (36; K,N) [+ c], a with row and column strides, N in panels of at
+ * most WIDTH vectors: tiles of gemm.h without its packing, as all three are small and packed. */
 static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isize acs,
                                   NAME(planes) b, isize M, isize N, isize K, int add)
 {
@@ -162,90 +161,7 @@ static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isi
     }
 }
 
-/* ---- transformed weights ---- */
-
-/* u (36; depth, width) = the transformed weights of `depth` channels from `first` on and `width`
- * output channels from o on. Lanes are output channels; those beyond O hold anything. */
-static void NAME(transform_weights)(NAME(planes) u, const REAL *w, const winograd_sizes *s,
-                                    isize first, isize depth, isize o, isize width, int flip)
-{
-    enum { line = 64 / sizeof(REAL), CHUNK = 16, AHEAD = 16 };
-    const isize C = s->C, O = s->O;
-    REAL taps[9 * CHUNK * LANES] __attribute__((aligned(64)));
-    NAME(vec) g[9];
-    for (isize j = 0; j < width && o + j < O; j += LANES) {
-        const isize n = MIN(LANES, O - o - j);
-        const NAME(mask) part = NAME(mask_first)(n);
-        if (flip) { /* w (C,3,3,O) turned by half */
-            const REAL *from = w + first * 9 * O + o + j;
-            for (isize c = 0; c < depth; c++, from += 9 * O) {
-#pragma GCC unroll 9
-                for (int r = 0; r < 9; r++) {
-                    g[r] = NAME(load_part)(from + (8 - r) * O, part);
-                    __builtin_prefetch(from + (8 - r + 9 * AHEAD) * O);
-                }
-                NAME(weight_vector)(u.p + c * u.stride + j, u.plane, g);
-            }
-            continue;
-        }
-        isize offset[LANES];
-        for (int i = 0; i < LANES; i++) offset[i] = MIN(i, n - 1) * 9 * C;
-        for (isize c = 0; c < depth; c += CHUNK) {
-            const isize channels = MIN(CHUNK, depth - c);
-            const REAL *next = w + (o + j) * 9 * C + first + c + CHUNK;
-            for (int r = 0; r < 9; r++)
-                NAME(transpose_columns)(taps + r * CHUNK * LANES, LANES,
-                                        w + ((o + j) * 9 + r) * C + first + c, offset,
-                                        channels);
-            for (isize i = 0; i < channels; i++) {
-#pragma GCC unroll 9
-                for (int r = 0; r < 9; r++) {
-                    g[r] = NAME(load)(taps + (r * CHUNK + i) * LANES);
-                    __builtin_prefetch(next + (i % LANES * 9 + r) * C + i / LANES * line);
-                }
-                NAME(weight_vector)(u.p + (c + i) * u.stride + j, u.plane, g);
-            }
-        }
-    }
-}
-
-/* Whether all transformed weights are kept for the next block of tiles. Larger ones do not stay in
- * a cache: made anew, panel by panel, they are faster (512 channels: 2976 us, kept 6098). */
-static int NAME(keeps_weights)(const winograd_sizes *s)
-{
-    return 36 * NAME(whole)(s->O) * s->C * (isize)sizeof(REAL) <= WINOGRAD_KEPT;
-}
-
 /* ---- the passes ---- */
-
-/* Tiles of a block. */
-static isize NAME(block_tiles)(const winograd_sizes *s)
-{
-    const isize channels = NAME(whole)(s->C) + MIN(NAME(whole)(s->O), WIDTH * LANES);
-    const isize cache = NAME(keeps_weights)(s) ? WINOGRAD_CACHE : 8 * WINOGRAD_CACHE;
-    const isize most = cache / (36 * (isize)sizeof(REAL) * channels);
-    return MIN(MAX(most, WINOGRAD_FEW), WINOGRAD_TILES);
-}
-
-static isize NAME(winograd_scratch)(const winograd_sizes *s)
-{
-    const isize T = NAME(block_tiles)(s), line = 64 / sizeof(REAL);
-    REAL *end = NULL;
-    REAL *both = end + 6 * MAX(s->C, s->O) + line;
-    end = both;
-    NAME(take)(&end, T, s->C);
-    NAME(take)(&end, T, WIDTH * LANES);
-    if (NAME(keeps_weights)(s))
-        NAME(take)(&end, s->C, MAX(s->O, WIDTH * LANES));
-    else
-        NAME(take)(&end, WINOGRAD_DEPTH, WIDTH * LANES);
-    const isize forward = end - (REAL *)NULL;
-    end = both;
-    NAME(take)(&end, T, s->C);
-    NAME(take)(&end, T, GRADIENT_UNITS);
-    NAME(take)(&end, GRADIENT_UNITS, MAX(s->C, GRADIENT_CHANNELS));
-    return MAX(forward, end - (REAL *)NULL) + 2 * line;
-}
 
 /* Zeros for the rows of padding, at the beginning of scratch, which is moved on and aligned. */
 static const REAL *NAME(take_zeros)(REAL **scratch, isize channels)
@@ -256,24 +172,39 @@ static const REAL *NAME(take_zeros)(REAL **scratch, isize channels)
     return zeros;
 }
 
-/* y (N,OH,OW,O) = conv(x, w) [+ bias (O)] [+ y], its tiles first..last, channels begin..end, both
- * multiples of LANES or O. flip: w is (C,3,3,O) and is turned by half. Each member transforms the
- * weights it needs: to share them would cost a barrier. */
-static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const REAL *bias,
-                                   const winograd_sizes *s, int flip, isize first, isize last,
-                                   isize begin, isize end, int add, REAL *scratch)
+/* Elements of scratch, for both functions below. */
+static isize NAME(winograd_scratch)(const conv_pass *p)
+{
+    const isize T = NAME(block_tiles)(p), line = 64 / sizeof(REAL);
+    const int wide = NAME(winograd_is_wide)(p);
+    REAL *const zero = NULL, *run = zero, *gradient = zero;
+    NAME(take)(&run, T, p->C);
+    NAME(take)(&run, T, WIDTH * LANES);
+    NAME(take)(&run, wide ? WINOGRAD_DEPTH : p->C, wide ? 0 : p->O);
+    NAME(take)(&run, wide ? WINOGRAD_DEPTH : p->C, WIDTH * LANES);
+    NAME(take)(&gradient, T, p->C);
+    NAME(take)(&gradient, T, GRADIENT_UNITS);
+    NAME(take)(&gradient, GRADIENT_UNITS, wide ? GRADIENT_CHANNELS : p->C);
+    return 6 * MAX(p->C, p->O) + 3 * line + MAX(run - zero, gradient - zero);
+}
+
+/* y = x * w [+ bias (O)] [+ y], its tiles first..last, channels begin..end; begin is a multiple of
+ * 16. Each member transforms the weights it needs: to share them would cost a barrier. */
+static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *w,
+                               const REAL *bias, isize first, isize last, isize begin, isize end,
+                               int add, REAL *scratch)
 {
     if (first >= last || begin >= end) return;
-    const isize blocks = pieces(last - first, NAME(block_tiles)(s));
-    const isize vectors = NAME(whole)(end - begin) / LANES, C = s->C;
-    const int keep = blocks > 1 && NAME(keeps_weights)(s);
-    const isize depth = NAME(keeps_weights)(s) ? C : WINOGRAD_DEPTH;
+    const isize blocks = pieces(last - first, NAME(block_tiles)(p));
+    const isize vectors = NAME(whole)(end - begin) / LANES, C = p->C;
+    const int wide = NAME(winograd_is_wide)(p), keep = blocks > 1 && !wide;
+    const isize depth = wide ? WINOGRAD_DEPTH : C;
     const REAL *zeros = NAME(take_zeros)(&scratch, C);
     NAME(planes) u = {scratch, 0, NAME(odd_lines)(vectors * LANES * C)};
-    if (keep) scratch += 36 * u.plane; /* its panels one after the other in each plane */
+    if (keep) scratch += 36 * u.plane; /* in each plane its panels one after the other */
     for (isize b = blocks, count; b > 0; b--, first += count) {
         count = pieces(last - first, b);
-        const NAME(tile) t = NAME(tile_at)(s, first);
+        const NAME(place) t = NAME(place_of)(p, first);
         REAL *free = scratch;
         const NAME(planes) v = NAME(take)(&free, count, C);
         NAME(transform_inputs)(v, x, t, count, zeros);
@@ -286,8 +217,7 @@ static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const 
             if (!keep) panel = NAME(take)(&rest, depth, width);
             for (isize c = 0; c < C; c += depth, part.p += depth) {
                 const isize K = MIN(depth, C - c);
-                if (!keep || b == blocks)
-                    NAME(transform_weights)(panel, w, s, c, K, o, width, flip);
+                if (!keep || b == blocks) NAME(transform_weights)(panel, p, w, c, K, o, width);
                 NAME(multiply_planes)(m, part, v.stride, 1, panel, count, width, K, c > 0);
             }
             NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, add);
@@ -297,21 +227,23 @@ static void NAME(winograd_forward)(REAL *y, const REAL *x, const REAL *w, const 
     }
 }
 
-/* dw (O,3,3,C) = the gradient of w from dy and x over the tiles first..last [+ dw], for the output
- * channels begin..end. The sum goes over blocks of tiles counted from `first`. */
-static void NAME(winograd_gradient)(REAL *dw, const REAL *x, const REAL *dy,
-                                    const winograd_sizes *s, isize first, isize last, isize begin,
-                                    isize end, int add, REAL *scratch)
+/* dw (O,3,3,C) = the gradient of w from dy and x over the tiles first..last [+ dw], its output
+ * channels begin..end. The sums go over pieces and blocks of tiles counted from `first`. */
+static void NAME(winograd_weight)(const conv_pass *p, REAL *dw, const REAL *dy, const REAL *x,
+                                  isize first, isize last, isize begin, isize end, int add,
+                                  REAL *scratch)
 {
-    const isize T = NAME(block_tiles)(s), O = s->O, C = s->C;
+    const isize T = NAME(block_tiles)(p), O = p->O, C = p->C;
+    const int wide = NAME(winograd_is_wide)(p);
+    const isize channels = wide ? GRADIENT_CHANNELS : C, tiles = wide ? T : GRADIENT_TILES;
     const REAL *zeros = NAME(take_zeros)(&scratch, MAX(C, O));
     const NAME(planes) v = NAME(take)(&scratch, T, C);
     const NAME(planes) z = NAME(take)(&scratch, T, GRADIENT_UNITS);
-    const isize channels = NAME(keeps_weights)(s) ? C : GRADIENT_CHANNELS;
-    const NAME(planes) sum = NAME(take)(&scratch, GRADIENT_UNITS, channels);
+    const NAME(planes) u = NAME(take)(&scratch, GRADIENT_UNITS, channels);
+    if (first >= last && !add)
+        memset(dw + begin * 9 * C, 0, (size_t)((end - begin) * 9 * C) * sizeof(REAL));
     for (isize piece; first < last; first += piece, add = 1) {
-        piece = MIN(last - first, GRADIENT_TILES);
-        if (!NAME(keeps_weights)(s)) piece = MIN(piece, T);
+        piece = MIN(last - first, tiles);
         for (isize o = begin; o < end; o += GRADIENT_UNITS) {
             const isize units = MIN(GRADIENT_UNITS, end - o);
             for (isize c = 0; c < C; c += channels) {
@@ -320,15 +252,15 @@ static void NAME(winograd_gradient)(REAL *dw, const REAL *x, const REAL *dy,
                 part.p += c;
                 for (isize b = 0; b < piece; b += T) {
                     const isize count = MIN(T, piece - b);
-                    const NAME(tile) t = NAME(tile_at)(s, first + b);
+                    const NAME(place) t = NAME(place_of)(p, first + b);
                     if (c == 0 && (o == begin || piece > T))
                         NAME(transform_inputs)(v, x, t, count, zeros);
                     if (c == 0) NAME(transform_gradients)(z, dy, t, count, o, units, zeros);
-                    NAME(multiply_planes)(sum, z, 1, z.stride, part, units, N, count, b > 0);
+                    NAME(multiply_planes)(u, z, 1, z.stride, part, units, N, count, b > 0);
                 }
                 for (isize i = 0; i < units; i++)
-                    NAME(weight_adjoint)(dw + (o + i) * 9 * C + c, C, sum.p + i * sum.stride,
-                                         sum.plane, N, add);
+                    NAME(weight_adjoint)(dw + (o + i) * 9 * C + c, C, u.p + i * u.stride, u.plane,
+                                         N, add);
             }
         }
     }

@@ -16,6 +16,29 @@
 #define ROOT ((REAL)1.41421356237309504880)      /* sqrt(2) */
 #define EACH(i, n) _Pragma("GCC unroll 6") for (int i = 0; i < (n); i++)
 
+typedef struct { /* 36 of (rows, columns) */
+    REAL *p;
+    isize stride, plane; /* of its rows, its planes */
+} NAME(planes);
+
+ALWAYS_INLINE isize NAME(whole)(isize n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/* Planes (rows, columns) in scratch, which is moved on. Columns are padded to whole vectors. Rows
+ * a multiple of 1 KB apart would share a few sets of the L1 cache, and planes too, of which a
+ * transform reads or writes all 36 at once: these lie an odd number of cache lines apart. */
+static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
+{
+    const isize line = 64 / sizeof(REAL);
+    NAME(planes) a = {*scratch, NAME(whole)(columns), 0};
+    if (rows > 1 && a.stride * (isize)sizeof(REAL) % 1024 == 0) a.stride += line;
+    a.plane = NAME(odd_lines)(rows * a.stride);
+    *scratch += 36 * a.plane;
+    return a;
+}
+
 /* Multiples 0 to 5 of a distance, in bytes. The compiler must not see through them: it would keep
  * all 36 addresses of a transform at a time, most of them in memory. So 0, 1, 2 and 4 go into the
  * address of a load or store, and only 3 and 5 take a register. */
@@ -322,62 +345,4 @@ static void NAME(gradient_transform)(REAL *z, isize plane_size, const NAME(patch
         for (; o + LANES <= O; o += LANES)
             NAME(gradient_vector)(z + o, plane, p, o, step, NULL);
     if (o < O) NAME(gradient_part)(z, plane, p, o, O);
-}
-
-/* ---- w (3,3) -> G w G^T (6,6), and the adjoint ---- */
-
-ALWAYS_INLINE void NAME(weight_column)(NAME(vec) *g, NAME(vec) w0, NAME(vec) w1, NAME(vec) w2)
-{
-    const REAL third2 = (REAL)(-2.0 / 3), sixth = (REAL)(1.0 / 6);
-    NAME(vec) e = third2 * (w0 + (REAL)0.5 * w2), f = third2 * HALF_ROOT * w1;
-    g[0] = w0;
-    g[1] = e + f;
-    g[2] = e - f;
-    e = sixth * (w0 + 2 * w2);
-    f = sixth * ROOT * w1;
-    g[3] = e + f;
-    g[4] = e - f;
-    g[5] = w2;
-}
-
-/* u[k plane] = G w G^T of nine vectors. */
-ALWAYS_INLINE void NAME(weight_vector)(REAL *u, isize plane, const NAME(vec) *w)
-{
-    NAME(vec) a[3][6], g[6];
-    EACH(j, 3) NAME(weight_column)(a[j], w[j], w[3 + j], w[6 + j]);
-    EACH(i, 6) {
-        NAME(weight_column)(g, a[0][i], a[1][i], a[2][i]);
-        EACH(j, 6) NAME(store)(u + (6 * i + j) * plane, g[j]);
-    }
-}
-
-ALWAYS_INLINE void NAME(weight_adjoint_column)(NAME(vec) *w, const NAME(vec) *g)
-{
-    const REAL third2 = (REAL)(-2.0 / 3), sixth = (REAL)(1.0 / 6);
-    NAME(vec) s = third2 * (g[1] + g[2]), p = sixth * (g[3] + g[4]);
-    w[0] = g[0] + s + p;
-    w[1] = third2 * HALF_ROOT * (g[1] - g[2]) + sixth * ROOT * (g[3] - g[4]);
-    w[2] = (REAL)0.5 * s + 2 * p + g[5];
-}
-
-/* w (9 pixels `step` apart, C) = G^T u G [+ w]; u (36 planes, C). */
-static void NAME(weight_adjoint)(REAL *w, isize step, const REAL *u, isize plane, isize C, int add)
-{
-    for (isize c = 0; c < C; c += LANES) {
-        const NAME(mask) part = NAME(mask_first)(MIN(C - c, LANES));
-        NAME(vec) a[3][6], g[6], r[3];
-        EACH(j, 6) {
-            EACH(i, 6) g[i] = NAME(load)(u + c + (6 * i + j) * plane);
-            NAME(weight_adjoint_column)(r, g);
-            EACH(i, 3) a[i][j] = r[i];
-        }
-        EACH(i, 3) {
-            NAME(weight_adjoint_column)(r, a[i]);
-            EACH(j, 3) {
-                REAL *to = w + (3 * i + j) * step + c;
-                if (add) r[j] += NAME(load_part)(to, part);
-                NAME(store_part)(to, part, r[j]);
-            }
-        }
-    }
 }

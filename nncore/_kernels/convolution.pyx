@@ -1,0 +1,346 @@
+"""Convolution and its transpose: correlation of an image with small filters, as all libraries
+name it.
+
+N images (H,W,C), maps (OH,OW,O), weight (O,KH,KW,C/G), G groups. Convolution reads images and
+writes maps; ConvolutionTranspose reads maps and writes images, its weight (C_in,KH,KW,C_out/G).
+An op is three passes (passes.pyx): down from image to map, up from map to image, and the gradient
+of the weights. The algorithm is chosen when the plan is built:
+
+- product: 1x1, stride 1: the matrix product of gemm.h
+- direct: simd/convolution.h on a padded copy of the image
+- patches: the same on a copy of each window (im2col), for windows with short rows
+- depthwise: simd/depthwise.h
+- plain: the formula, for tests
+
+Members share units of work (a few rows of one image) or, where there are enough, whole images. The
+gradient of the weights is cut into as many pieces as members were asked for, however many came,
+and the pieces' sums are added in order.
+"""
+from nncore._kernels cimport threads
+from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.passes cimport down_pass, set_blocks, units, up_pass
+from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, gemm, isize,
+                                   real, sum_rows)
+
+from nncore._kernels.threads import largest
+
+cdef enum Algorithm:
+    PLAIN
+    PRODUCT
+    DIRECT
+    PATCHES
+    DEPTHWISE
+
+ALGORITHMS = {"plain": PLAIN, "product": PRODUCT, "direct": DIRECT, "patches": PATCHES,
+              "depthwise": DEPTHWISE}
+
+cdef enum:
+    UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
+    LINE = 64
+
+forced = None
+
+
+def force(algorithm=None):
+    """Plans built from now on use this algorithm wherever it is possible; None: the best one."""
+    global forced
+    assert algorithm is None or algorithm in ALGORITHMS
+    forced = algorithm
+
+
+cdef isize lines(isize bytes) noexcept nogil:
+    return (bytes + LINE - 1) // LINE * LINE
+
+
+cdef class Convolution(Op):
+    """y = x * weight + b; geometry: strides, dilations, and the zeros above and left."""
+    cdef Tensor x, weight, bias, y
+    cdef conv_pass down
+    cdef bint transposed, by_images
+    cdef Algorithm chosen
+    cdef isize slots          # members that scratch has room for
+    cdef isize channels       # of y
+    cdef isize sums, bias_sums  # bytes of a piece's sums: of weights, of biases
+    cdef isize packed         # bytes of packed weights at most
+
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
+                 groups=1, rows=1, transposed=False):
+        cdef conv_pass *p = &self.down
+        self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
+        self.x, self.weight, self.bias, self.y = x, weight, bias, y
+        self.transposed = transposed
+        image, map = [(1,) * (3 - len(t.shape)) + t.shape
+                      for t in ((y, x) if transposed else (x, y))]
+        p.H, p.W, p.C = image
+        p.OH, p.OW, p.O = map
+        p.KH, p.KW = (1,) * (4 - len(weight.shape)) + weight.shape[1:-1]
+        p.stride_h, p.stride_w = strides
+        p.dilation_h, p.dilation_w = dilations
+        p.top, p.left = before
+        p.groups = groups
+        assert min(*x.shape, *y.shape, *weight.shape, *strides, *dilations, groups) > 0
+        assert p.C % groups == p.O % groups == 0
+        assert weight.shape[0] == p.O and weight.size == p.O * p.KH * p.KW * (p.C // groups)
+        assert bias is None or bias.shape == y.shape[-1:]
+        self.channels = y.shape[len(y.shape) - 1]
+        self.work = 2.0 * p.OH * p.OW * weight.size
+        self.backward_by_rows = False
+        self.choose(rows)
+        self.measure()
+
+    def choose(self, rows):
+        """The algorithm, and the units of work for so many images at most."""
+        cdef conv_pass *p = &self.down
+        cdef bint is_product = (p.KH == p.KW == p.stride_h == p.stride_w == p.groups == 1
+                                and p.top == p.left == 0 and p.H == p.OH and p.W == p.OW)
+        cdef bint is_depthwise = p.groups == p.C and p.groups > 1
+        possible = ["plain", "direct", "patches"]
+        if is_product:
+            best = "product"
+        elif is_depthwise:
+            best = "depthwise"
+        elif p.groups == 1 and (p.KW * p.C < 8 or p.OW < 6):
+            best = "patches"
+        else:
+            best = "direct"
+        possible.append(best)
+        self.chosen = ALGORITHMS[forced if forced in possible else best]
+        self.slots = largest()
+        self.by_images = rows % self.slots == 0 or rows >= 4 * self.slots
+        self.forward_by_rows = self.by_images
+        down_pass(p)
+        self.cut(p, rows)
+
+    cdef void cut(self, conv_pass *p, isize rows) noexcept nogil:
+        p.source = CONV_PATCHES if self.chosen == PATCHES else CONV_PADDED
+        set_blocks(p, UNIT_BYTES // self.y.itemsize,
+                   1 if rows >= self.slots else 2 * self.slots)
+
+    @property
+    def algorithm(self):
+        return next(name for name, value in ALGORITHMS.items() if value == self.chosen)
+
+    cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil:
+        """The pass up to the image's pixels of one phase."""
+        up_pass(p, &self.down, row, column)
+        self.cut(p, 1)
+
+    def measure(self):
+        """Sizes of scratch: [sums of one piece | packed weights | work of the kernels]."""
+        cdef conv_pass p
+        cdef isize row, column, packed = 0, work = 0, itemsize = self.y.itemsize
+        self.sums = lines(self.weight.size * itemsize)
+        self.bias_sums = lines(self.channels * itemsize)
+        if self.chosen == PRODUCT:
+            work = max(self.product_scratch(1 << 40, self.down.O, self.down.C),
+                       self.product_scratch(1 << 40, self.down.C, self.down.O),
+                       self.product_scratch(self.down.O, self.down.C, 1 << 40))
+        elif self.chosen != PLAIN:
+            self.count(&self.down, &packed, &work)
+            for row in range(min(self.down.stride_h, self.down.H)):
+                for column in range(min(self.down.stride_w, self.down.W)):
+                    self.up(&p, row, column)
+                    self.count(&p, &packed, &work)
+        self.packed = lines(packed * itemsize)
+        self.scratch_size = self.sums + self.bias_sums + self.packed + work * itemsize
+
+    cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil:
+        return f64.gemm_scratch(M, N, K) if self.is_double else f32.gemm_scratch(M, N, K)
+
+    cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil:
+        cdef isize a, b
+        if self.chosen == DEPTHWISE:
+            (f64.depthwise_sizes if self.is_double else f32.depthwise_sizes)(p, &a, &b)
+        else:
+            (f64.conv_sizes if self.is_double else f32.conv_sizes)(p, &a, &b)
+        packed[0], work[0] = max(packed[0], a), max(work[0], b)
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            forward[double](self, run, NULL)
+        else:
+            forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            backward[double](self, run, NULL)
+        else:
+            backward[float](self, run, NULL)
+
+
+cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:
+    cdef const real *bias = <const real *> op.bias.data if op.bias is not None else NULL
+    if op.transposed:
+        run_up(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
+    else:
+        run_down(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
+
+
+cdef void backward(Convolution op, Run *run, real *_) noexcept nogil:
+    cdef real *dx = <real *> op.x.grad
+    cdef const real *dy = <const real *> op.y.grad
+    if dx != NULL and op.transposed:
+        run_down(op, run, dx, dy, NULL, False, adds(op, 0))
+    elif dx != NULL:
+        run_up(op, run, dx, dy, NULL, False, adds(op, 0))
+    if op.weight.grad != NULL:
+        backward_weight(op, run, <real *> op.weight.grad, dy)
+
+
+# ---- y = x * weight ------------------------------------------------------------------------------
+
+cdef void run_down(Convolution op, Run *run, real *map, const real *image, const real *bias,
+                   bint by_images, bint add) noexcept nogil:
+    """From images to maps."""
+    cdef conv_pass *p = &op.down
+    cdef isize begin, end
+    if op.chosen == PRODUCT:
+        share_pixels(op, run, by_images, &begin, &end)
+        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> op.weight.data,
+             1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
+    else:
+        run_pass(op, run, p, map, image, bias, by_images, add)
+
+
+cdef void run_up(Convolution op, Run *run, real *image, const real *map, const real *bias,
+                 bint by_images, bint add) noexcept nogil:
+    """From maps to images, phase by phase."""
+    cdef conv_pass p
+    cdef isize row, column, begin, end
+    if op.chosen == PRODUCT:
+        p = op.down
+        share_pixels(op, run, by_images, &begin, &end)
+        gemm(image + begin * p.C, p.C, map + begin * p.O, p.O, 1, <const real *> op.weight.data,
+             p.C, 1, end - begin, p.C, p.O, add, bias, run.scratch)
+        return
+    for row in range(min(op.down.stride_h, op.down.H)):
+        for column in range(min(op.down.stride_w, op.down.W)):
+            op.up(&p, row, column)
+            run_pass(op, run, &p, image, map, bias, by_images, add)
+
+
+cdef void share_pixels(Convolution op, Run *run, bint by_images, isize *begin,
+                       isize *end) noexcept nogil:
+    cdef isize pixels = op.down.OH * op.down.OW
+    share(run.rows * pixels, pixels if by_images else 1, run, begin, end)
+
+
+cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const real *x,
+                   const real *bias, bint by_images, bint add) noexcept nogil:
+    """This member's share of one pass."""
+    cdef isize n = units(p), begin, end
+    cdef const real *weight = <const real *> op.weight.data
+    cdef char *packed = run.scratch + op.sums + op.bias_sums
+    cdef char *scratch = packed + op.packed
+    if op.chosen == PLAIN:
+        share(run.rows, 1, run, &begin, &end)
+        if real is float:
+            f32.conv_plain(p, y, x, weight, bias, begin, end, add)
+        else:
+            f64.conv_plain(p, y, x, weight, bias, begin, end, add)
+        return
+    share(run.rows * n, n if by_images else 1, run, &begin, &end)
+    if begin == end:
+        return
+    if real is float:
+        if op.chosen == DEPTHWISE:
+            f32.depthwise_pack(<float *> packed, p, weight)
+            f32.depthwise_run(p, y, x, <float *> packed, bias, begin, end, add, <float *> scratch)
+        else:
+            f32.conv_pack(<float *> packed, p, weight)
+            f32.conv_run(p, y, x, <float *> packed, bias, begin, end, add, <float *> scratch)
+    else:
+        if op.chosen == DEPTHWISE:
+            f64.depthwise_pack(<double *> packed, p, weight)
+            f64.depthwise_run(p, y, x, <double *> packed, bias, begin, end, add,
+                              <double *> scratch)
+        else:
+            f64.conv_pack(<double *> packed, p, weight)
+            f64.conv_run(p, y, x, <double *> packed, bias, begin, end, add, <double *> scratch)
+
+
+# ---- the gradients of weight and bias ------------------------------------------------------------
+
+cdef void backward_weight(Convolution op, Run *run, real *dweight, const real *dy) noexcept nogil:
+    """dW[o] = sum over pixels of dmap[o] times the image's window; db = sum of dy."""
+    cdef isize pieces = min(<isize> run.asked, op.slots), piece = run.member
+    cdef isize channels = op.channels, pixels = run.rows * (op.y.size // channels), begin, end
+    cdef const real *image = dy if op.transposed else <const real *> op.x.data
+    cdef const real *map = <const real *> op.x.data if op.transposed else dy
+    cdef real *dbias = NULL
+    cdef char *slot
+    if op.bias is not None:
+        dbias = <real *> op.bias.grad
+    while piece < pieces:
+        slot = run.slots + piece * run.slot_size
+        weight_piece(op, run, <real *> slot, map, image, piece, pieces)
+        begin, end = pixels * piece // pieces, pixels * (piece + 1) // pieces
+        if dbias != NULL:
+            sum_rows(<real *> (slot + op.sums), dy + begin * channels, channels, end - begin,
+                     channels, False)
+        piece += run.members
+    threads.barrier(run.members)
+    store_weight(op, run, dweight, map, image, pieces)
+    if dbias != NULL:
+        share(channels, 1, run, &begin, &end)
+        add_pieces(dbias, <const real *> (run.slots + op.sums), run.slot_size // sizeof(real),
+                   pieces, begin, end, adds(op, 2))
+
+
+cdef void add_pieces(real *d, const real *sums, isize apart, isize pieces, isize begin, isize end,
+                     bint add) noexcept nogil:
+    """d = the sum over the pieces [+ d]."""
+    cdef isize piece, i
+    for i in range(begin, end):
+        d[i] = d[i] + sums[i] if add else sums[i]
+    for piece in range(1, pieces):
+        for i in range(begin, end):
+            d[i] += sums[piece * apart + i]
+
+
+cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, const real *image,
+                       isize piece, isize pieces) noexcept nogil:
+    """The sums of one piece of the batch."""
+    cdef conv_pass *p = &op.down
+    cdef char *scratch = run.scratch + op.sums + op.bias_sums + op.packed
+    cdef isize n = run.rows * (p.OH * p.OW if op.chosen == PRODUCT else units(p))
+    cdef isize begin = n * piece // pieces, end = n * (piece + 1) // pieces
+    if op.chosen == PRODUCT:
+        gemm(sums, p.C, map + begin * p.O, 1, p.O, image + begin * p.C, p.C, 1, p.O, p.C,
+             end - begin, False, <const real *> NULL, scratch)
+    elif op.chosen == DEPTHWISE:
+        if real is float:
+            f32.depthwise_weight(p, sums, map, image, begin, end, <float *> scratch)
+        else:
+            f64.depthwise_weight(p, sums, map, image, begin, end, <double *> scratch)
+    elif op.chosen != PLAIN:
+        if real is float:
+            f32.conv_weight(p, sums, map, image, begin, end, <float *> scratch)
+        else:
+            f64.conv_weight(p, sums, map, image, begin, end, <double *> scratch)
+
+
+cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
+                       const real *image, isize pieces) noexcept nogil:
+    """dweight = the sum of the pieces [+ dweight]; each member some filters."""
+    cdef conv_pass p = op.down
+    cdef isize begin, end, apart = run.slot_size // sizeof(real), n = op.weight.size // p.O
+    share(p.O, 1, run, &begin, &end)
+    if op.chosen == PLAIN:
+        if real is float:
+            f32.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
+        else:
+            f64.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
+        return
+    if op.chosen == PRODUCT:
+        add_pieces(dweight, <const real *> run.slots, apart, pieces, begin * n, end * n,
+                   adds(op, 1))
+        return
+    if op.chosen == DEPTHWISE:  # its sums (KH,KW,O) are those of one group
+        p.groups = p.C = 1
+    if real is float:
+        f32.conv_weight_store(&p, dweight, <float *> run.slots, pieces, apart, begin, end,
+                              adds(op, 1))
+    else:
+        f64.conv_weight_store(&p, dweight, <double *> run.slots, pieces, apart, begin, end,
+                              adds(op, 1))

@@ -1,0 +1,298 @@
+/* Template: convolution as a product in registers (conv_pass of simd.h gives the shapes).
+ *
+ * A tile is R pixels of a row of y times W vectors of its channels; the sum runs over the taps
+ * (i, j) and the channels c, each number of x broadcast times a vector of packed weights, like the
+ * tiles of gemm.h. What differs is where x is: in place, copied with its border of zeros, or
+ * copied patch by patch (im2col), each pixel's window in one piece. In the first two a row i of a
+ * window is contiguous unless there is dilation or groups, so that the sum is KH long pieces.
+ *
+ * An element of y is one sum in the order i, j, c, so its bits do not depend on units or tiles. */
+
+#define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
+#define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
+
+/* C (M, W vectors) = sum over i < I, j < J, k < K of A[m ars + i ais + j ajs + k acs] times
+ * B[i bis + j bjs + k brs] (W vectors) [+ C] [+ bias]. `to` has c, ldc, bias, add and last. */
+typedef struct {
+    NAME(tiles) to;
+    const REAL *a, *b;
+    isize M, I, J, K;
+    isize ars, ais, ajs, acs, bis, bjs, brs;
+} NAME(taps);
+
+ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, const int R,
+                                   const int W)
+{
+    NAME(vec) sum[16][4], row[4];
+    EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
+    const NAME(mask) last = NAME(mask_first)(t->to.last);
+    const isize ars = t->ars, acs = t->acs, brs = t->brs, K = t->K;
+    for (isize i = 0; i < t->I; i++) {
+        for (isize j = 0; j < t->J; j++) {
+            const REAL *p = a + i * t->ais + j * t->ajs, *p8 = p + 8 * ars;
+            const REAL *b = t->b + i * t->bis + j * t->bjs;
+            __asm__("" : "+r"(p8)); /* as in gemm.h */
+            for (isize k = 0; k < K; k++) {
+                EACH_VECTOR
+                    row[w] = NAME(load_column)(b + w * LANES, MASKS_ARE_FREE && w == W - 1, last);
+                EACH_ROW EACH_VECTOR
+                    sum[r][w] += (r < 8 ? p[r * ars] : p8[(r - 8) * ars]) * row[w];
+                p += acs;
+                p8 += acs;
+                b += brs;
+            }
+        }
+    }
+    if (MASKS_ARE_FREE || t->to.last < LANES)
+        NAME(tile_store)(&t->to, c, sum, R, W, 1);
+    else
+        NAME(tile_store)(&t->to, c, sum, R, W, 0);
+}
+
+ALWAYS_INLINE void NAME(taps_column)(const NAME(taps) *t, const int W)
+{
+    REAL *c = t->to.c;
+    const REAL *a = t->a;
+    const isize tiles = pieces(t->M, TILE_ROWS(W));
+    isize rows = pieces(t->M, tiles), longer = t->M - tiles * (rows - 1);
+    for (isize m = 0; m < t->M; m += rows) {
+        if (longer-- == 0) rows--;
+        if (t->to.add) NAME(prefetch)(&t->to, c, rows, 0, W);
+#define CASE(R)                                                                                    \
+    case R:                                                                                        \
+        if (R <= TILE_ROWS(W)) NAME(taps_tile)(t, c, a, R, W);                                     \
+        break;
+        switch (rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+            CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14) CASE(15) CASE(16)
+        }
+#undef CASE
+        a += rows * t->ars;
+        c += rows * t->to.ldc;
+    }
+}
+
+NEVER_INLINE void NAME(taps_column_1)(const NAME(taps) *t)
+{
+    NAME(taps_column)(t, 1);
+}
+
+NEVER_INLINE void NAME(taps_column_2)(const NAME(taps) *t)
+{
+    NAME(taps_column)(t, 2);
+}
+
+NEVER_INLINE void NAME(taps_column_3)(const NAME(taps) *t)
+{
+    NAME(taps_column)(t, 3);
+}
+
+NEVER_INLINE void NAME(taps_column_4)(const NAME(taps) *t)
+{
+    NAME(taps_column)(t, 4);
+}
+
+static void NAME(taps_run)(const NAME(taps) *t, isize W)
+{
+    switch (W) {
+        case 1: NAME(taps_column_1)(t); break;
+        case 2: NAME(taps_column_2)(t); break;
+        case 3: NAME(taps_column_3)(t); break;
+        case 4: NAME(taps_column_4)(t); break;
+    }
+}
+
+#undef EACH_ROW
+#undef EACH_VECTOR
+
+/* ---- where x is ---- */
+
+ALWAYS_INLINE isize NAME(conv_columns)(const conv_pass *p, isize w) /* of x, for w of y */
+{
+    return (w - 1) * p->stride_w + MAX(0, p->KW - 1) * p->dilation_w + 1;
+}
+
+ALWAYS_INLINE isize NAME(conv_rows)(const conv_pass *p, isize h)
+{
+    return (h - 1) * p->stride_h + MAX(0, p->KH - 1) * p->dilation_h + 1;
+}
+
+/* to (columns, C) = columns first.. of a row of x, 0 outside; row NULL: outside altogether. */
+static REAL *NAME(pad_row)(REAL *to, const conv_pass *p, const REAL *row, isize first,
+                           isize columns)
+{
+    const isize C = p->C;
+    const isize left = row ? MIN(columns, MAX(0, -first)) : columns;
+    const isize inside = MAX(0, MIN(columns, (row ? p->W : 0) - first) - left);
+    memset(to, 0, (size_t)(left * C) * sizeof(REAL));
+    to += left * C;
+    if (inside) memcpy(to, row + (first + left) * C, (size_t)(inside * C) * sizeof(REAL));
+    to += inside * C;
+    memset(to, 0, (size_t)((columns - left - inside) * C) * sizeof(REAL));
+    return to + (columns - left - inside) * C;
+}
+
+ALWAYS_INLINE const REAL *NAME(image_row)(const conv_pass *p, const REAL *x, isize row)
+{
+    return row < 0 || row >= p->H ? NULL : x + row * p->W * p->C;
+}
+
+/* Elements that the copies of x for one unit take: padded, and as patches. */
+static isize NAME(conv_padded)(const conv_pass *p)
+{
+    const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
+    return p->source == CONV_IN_PLACE ? 0 : area * p->C + BLOCK;
+}
+
+static isize NAME(conv_source)(const conv_pass *p)
+{
+    const isize patch = p->source == CONV_PATCHES ? p->KH * p->KW * p->C : 0;
+    return NAME(conv_padded)(p) + p->block_h * p->block_w * patch + BLOCK;
+}
+
+/* One unit of work: rows h.., columns w.. of y, and x as a table of taps reads it. */
+typedef struct {
+    isize image, h, w, rows, columns;
+    const REAL *x;
+    isize row, pixel; /* of x: from one row of y, one pixel, to the next */
+    isize I, J, K, ais, ajs;
+} NAME(unit);
+
+/* From the padded copy of the unit to one piece for each window. Copies run in whole blocks, a few
+ * numbers too far: the next copy overwrites these, and there is room behind the last. */
+static void NAME(unit_patches)(NAME(unit) *u, const conv_pass *p, REAL *to)
+{
+    const isize run = p->dilation_w == 1 ? p->KW * p->C : p->C, runs = p->dilation_w == 1 ? 1 : p->KW;
+    REAL *const patches = to;
+    for (isize h = 0; h < u->rows; h++) {
+        for (isize w = 0; w < u->columns; w++) {
+            const REAL *window = u->x + h * u->row + w * u->pixel;
+            for (isize i = 0; i < p->KH; i++, window += u->ais) {
+                for (isize j = 0; j < runs; j++, to += run) {
+                    const REAL *from = window + j * u->ajs;
+                    for (isize k = 0; k < run; k += BLOCK)
+                        *(NAME(block_mem) *)(to + k) = *(const NAME(block_mem) *)(from + k);
+                }
+            }
+        }
+    }
+    u->x = patches;
+    u->pixel = p->KH * p->KW * p->C;
+    u->row = u->columns * u->pixel;
+    u->I = 1;
+    u->J = p->groups == 1 ? 1 : p->KH * p->KW;
+    u->K = p->groups == 1 ? u->pixel : p->C / p->groups;
+    u->ais = 0;
+    u->ajs = p->C;
+    if (p->y_row == u->columns * p->y_column) { /* the rows of y are one */
+        u->columns *= u->rows;
+        u->rows = 1;
+    }
+}
+
+static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index, REAL *scratch)
+{
+    const isize across = pieces(p->OW, p->block_w), down = pieces(p->OH, p->block_h);
+    NAME(unit) u = {.image = index / (across * down)};
+    u.h = index / across % down * p->block_h;
+    u.w = index % across * p->block_w;
+    u.rows = MIN(p->block_h, p->OH - u.h);
+    u.columns = MIN(p->block_w, p->OW - u.w);
+    x += u.image * p->H * p->W * p->C;
+    const isize row = u.h * p->stride_h - p->top, column = u.w * p->stride_w - p->left;
+    isize width = p->W;
+    if (p->source == CONV_IN_PLACE) {
+        u.x = x + (row * width + column) * p->C;
+    } else {
+        REAL *to = scratch;
+        width = NAME(conv_columns)(p, u.columns);
+        for (isize r = 0; r < NAME(conv_rows)(p, u.rows); r++)
+            to = NAME(pad_row)(to, p, NAME(image_row)(p, x, row + r), column, width);
+        u.x = scratch;
+    }
+    const int whole = p->groups == 1 && p->dilation_w == 1;
+    u.pixel = p->stride_w * p->C;
+    u.row = p->stride_h * width * p->C;
+    u.I = p->KH;
+    u.J = whole ? 1 : p->KW;
+    u.K = whole ? p->KW * p->C : p->C / p->groups;
+    u.ais = p->dilation_h * width * p->C;
+    u.ajs = p->dilation_w * p->C;
+    if (p->source == CONV_PATCHES) NAME(unit_patches)(&u, p, scratch + NAME(conv_padded)(p));
+    return u;
+}
+
+/* ---- y = x * weight ---- */
+
+/* How many vectors wide panels are: more where a row of y has few pixels. */
+ALWAYS_INLINE isize NAME(conv_widest)(const conv_pass *p)
+{
+    const isize row = p->source == CONV_PATCHES ? p->block_h * p->block_w : p->block_w;
+    return row <= TILE_ROWS(WIDE) ? WIDE : WIDTH;
+}
+
+ALWAYS_INLINE isize NAME(conv_vectors)(const conv_pass *p)
+{
+    return (p->O / p->groups + LANES - 1) / LANES;
+}
+
+/* packed: for each group and panel (KH KW C/G, W vectors). */
+static void NAME(conv_pack)(REAL *packed, const conv_pass *p, const REAL *weight)
+{
+    const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
+    const int whole = p->w_c == 1 && p->w_j == C && p->w_i == p->KW * C;
+    for (isize g = 0; g < p->groups; g++) {
+        const REAL *w = weight + p->w_first + g * p->w_group;
+        isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, NAME(conv_widest)(p));
+        for (isize n = 0; n < O; panels--) {
+            const isize W = pieces(vectors, panels), width = W * LANES;
+            const isize columns = MIN(O - n, width);
+            const REAL *from = w + n * p->w_o;
+            if (whole) {
+                if (K) NAME(pack_panel)(packed, width, from, p->w_c, p->w_o, K, columns);
+                packed += K * width;
+            } else {
+                for (isize i = 0; i < p->KH; i++) {
+                    for (isize j = 0; j < p->KW; j++, packed += C * width)
+                        NAME(pack_panel)(packed, width, from + i * p->w_i + j * p->w_j, p->w_c,
+                                         p->w_o, C, columns);
+                }
+            }
+            vectors -= W;
+            n += columns;
+        }
+    }
+}
+
+static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *packed,
+                           const REAL *bias, isize begin, isize end, int add, REAL *scratch)
+{
+    const isize C = p->C / p->groups, O = p->O / p->groups;
+    for (isize index = begin; index < end; index++) {
+        const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
+        REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
+        const REAL *panel = packed;
+        for (isize g = 0; g < p->groups; g++) {
+            isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, NAME(conv_widest)(p));
+            for (isize n = 0; n < O; panels--) {
+                const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
+                NAME(taps) t = {.M = u.columns, .I = u.I, .J = u.J, .K = u.K, .ars = u.pixel,
+                                .ais = u.ais, .ajs = u.ajs, .acs = 1, .b = panel,
+                                .brs = W * LANES, .bjs = u.K * W * LANES};
+                t.bis = u.J * t.bjs;
+                t.to.ldc = p->y_column;
+                t.to.bias = bias ? bias + g * O + n : NULL;
+                t.to.add = add;
+                t.to.last = columns - (W - 1) * LANES;
+                for (isize r = 0; r < u.rows; r++) {
+                    t.a = u.x + r * u.row + g * C;
+                    t.to.c = to + r * p->y_row + g * O + n;
+                    NAME(taps_run)(&t, W);
+                }
+                panel += p->KH * p->KW * C * W * LANES;
+                vectors -= W;
+                n += columns;
+            }
+        }
+    }
+}

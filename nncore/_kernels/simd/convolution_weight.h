@@ -1,0 +1,118 @@
+/* Template: the gradient of a convolution's weights, with the tiles of convolution.h.
+ *
+ * sums (G, K, O/G), K = KH KW C/G: sums[k][o] = the sum over pixels of x's number k in the pixel's
+ * window times dy[pixel][o]. A tile is R numbers of the window times W vectors of o; the sum runs
+ * over the pixels of a unit. dy is read in place where that is possible. */
+
+/* With few pixels to an image several images are summed up at once: each time the sums, which may
+ * be larger than a cache, are read and written. */
+static isize NAME(conv_weight_units)(const conv_pass *p)
+{
+    enum { PIXELS = 256, ELEMENTS = 512 * 1024 / sizeof(REAL) };
+    if (p->block_h < p->OH || p->block_w < p->OW) return 1;
+    const isize source = p->source == CONV_IN_PLACE ? p->H * p->W * p->C : NAME(conv_source)(p);
+    return MAX(1, MIN(PIXELS / (p->OH * p->OW), ELEMENTS / source));
+}
+
+static void NAME(conv_sizes)(const conv_pass *p, isize *packed, isize *scratch)
+{
+    const isize vectors = (p->O / p->groups + LANES - 1) / LANES;
+    *packed = p->KH * p->KW * p->C * vectors * LANES;
+    *scratch = NAME(conv_weight_units)(p) *
+               (NAME(conv_source)(p) + p->block_h * p->block_w * WIDTH * LANES);
+}
+
+/* panel (pixels, width) = n channels of dy of some units like u. */
+static void NAME(conv_pack_dy)(REAL *panel, isize width, const conv_pass *p, const NAME(unit) *u,
+                               isize units, const REAL *dy, isize n)
+{
+    for (isize k = 0; k < units; k++)
+        for (isize r = 0; r < u->rows; r++, panel += u->columns * width)
+            NAME(pack_rows)(panel, width, dy + k * p->y_image + r * p->y_row, p->y_column,
+                            u->columns, n);
+}
+
+/* sums of `units` units alike, u the first of them, `apart` from each other. */
+static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *dy,
+                                   const NAME(unit) *u, isize units, isize apart, int add,
+                                   REAL *panel)
+{
+    const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
+    dy += u->image * p->y_image + p->y_first + u->h * p->y_row + u->w * p->y_column;
+    for (isize g = 0; g < p->groups; g++) {
+        isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, WIDTH);
+        for (isize n = 0; n < O; panels--) {
+            const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
+            NAME(taps) t = {.I = units, .J = u->rows, .K = u->columns, .ars = 1, .ais = apart,
+                            .ajs = u->row, .acs = u->pixel, .b = dy + g * O + n,
+                            .bis = p->y_image, .bjs = p->y_row, .brs = p->y_column, .M = u->K};
+            t.to.add = add;
+            t.to.ldc = O;
+            t.to.last = columns - (W - 1) * LANES;
+            if (K >= 64 || (columns < W * LANES && !MASKS_ARE_FREE)) {
+                NAME(conv_pack_dy)(panel, W * LANES, p, u, units, t.b, columns);
+                t.b = panel;
+                t.brs = W * LANES;
+                t.bjs = u->columns * t.brs;
+                t.bis = u->rows * t.bjs;
+            }
+            t.to.c = sums + g * K * O + n;
+            for (isize i = 0; i < u->I; i++)
+                for (isize j = 0; j < u->J; j++, t.to.c += u->K * O) {
+                    t.a = u->x + i * u->ais + j * u->ajs + g * C;
+                    NAME(taps_run)(&t, W);
+                }
+            vectors -= W;
+            n += columns;
+        }
+    }
+}
+
+static void NAME(conv_weight)(const conv_pass *p, REAL *sums, const REAL *dy, const REAL *x,
+                              isize begin, isize end, REAL *scratch)
+{
+    const isize K = p->KH * p->KW * (p->C / p->groups), most = NAME(conv_weight_units)(p);
+    const isize source = NAME(conv_source)(p);
+    if (begin >= end) memset(sums, 0, (size_t)(K * p->O) * sizeof(REAL));
+    for (isize index = begin; index < end; index += most) {
+        const isize units = MIN(most, end - index);
+        const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
+        for (isize k = 1; k < units; k++) NAME(conv_unit)(p, x, index + k, scratch + k * source);
+        NAME(conv_weight_some)(p, sums, dy, &u, units,
+                               p->source == CONV_IN_PLACE ? p->H * p->W * p->C : source,
+                               index > begin, scratch + most * source);
+    }
+}
+
+/* to (n, K) [+]= from (K, n) transposed. */
+static void NAME(conv_transpose)(REAL *to, const REAL *from, isize K, isize n, isize ld, int add)
+{
+    isize k = 0;
+    if (!add) {
+        isize offset[LANES];
+        for (int j = 0; j < LANES; j++) offset[j] = j * ld;
+        for (; k + LANES <= K; k += LANES)
+            NAME(transpose_columns)(to + k, K, from + k * ld, offset, n);
+    }
+    for (; k < K; k++)
+        for (isize o = 0; o < n; o++) {
+            const REAL d = from[k * ld + o];
+            to[o * K + k] = add ? to[o * K + k] + d : d;
+        }
+}
+
+static void NAME(conv_weight_store)(const conv_pass *p, REAL *dw, REAL *sums, isize pieces,
+                                    isize apart, isize begin, isize end, int add)
+{
+    const isize O = p->O / p->groups, K = p->KH * p->KW * (p->C / p->groups);
+    for (isize o = begin; o < end;) {
+        const isize g = o / O, n = MIN(end, (g + 1) * O) - o;
+        REAL *total = sums + g * K * O + o - g * O;
+        for (isize piece = 1; piece < pieces; piece++)
+            for (isize k = 0; k < K; k++)
+                for (isize i = 0; i < n; i++)
+                    total[k * O + i] += total[piece * apart + k * O + i];
+        NAME(conv_transpose)(dw + o * K, total, K, n, O, add);
+        o += n;
+    }
+}

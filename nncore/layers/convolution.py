@@ -1,0 +1,268 @@
+"""Convolutions: the layers whose neurons look at a window and share their weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nncore import initializers
+from nncore._kernels.convolution import Convolution
+from nncore._names import integer, positive_int, settle
+from nncore.layers.base import Layer, layer
+from nncore.layers.core import check_activation
+from nncore.layers.windows import (
+    channels_first_hint,
+    count_windows,
+    expect_image,
+    padding_of,
+    per_axis,
+    reach,
+)
+
+if TYPE_CHECKING:
+    from nncore._kernels.op import Tensor
+    from nncore.plan import Plan
+
+
+def _check(layer: Any, axes: int, *fields: str) -> None:
+    """Checks what the layers of this file have in common, and settles it as tuples."""
+    owner = type(layer).__name__
+    for field in ("kernel_size", "strides", "dilation_rate"):
+        settle(layer, **{field: per_axis(owner, field, getattr(layer, field), axes)})
+    for field in fields:
+        settle(layer, **{field: positive_int(owner, field, getattr(layer, field))})
+    settle(layer, padding=padding_of(owner, layer.padding, axes))
+    check_activation(owner, layer.activation)
+    initializers.get(layer.kernel_initializer)
+    initializers.get(layer.bias_initializer)
+
+
+def _divides(plan: Plan, layer: Layer, groups: int, channels: int, shape: tuple[int, ...]) -> None:
+    if channels % groups:
+        raise ValueError(
+            f"{plan.where(layer)}: received an input of shape {shape}, {channels} channels, which "
+            f"{groups} groups do not divide; take groups that divide them"
+            f"{channels_first_hint(shape)}"
+        )
+
+
+def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes: int) -> Tensor:
+    """Puts weight, bias, convolution and activation on the plan."""
+    channels = x.shape[-1]
+    _divides(plan, layer, groups, channels, x.shape)
+    counts, before = count_windows(
+        plan, layer, x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
+    )
+    weight = plan.parameter(
+        "weight",
+        (filters, *layer.kernel_size, channels // groups),
+        initializers.get(layer.kernel_initializer),
+    )
+    y = plan.tensor((*counts, filters))
+    strides, dilations = layer.strides, layer.dilation_rate
+    _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes)
+    return plan.activation(check_activation(type(layer).__name__, layer.activation), y)
+
+
+def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, transposed=False):
+    """The op; one axis is an image of one row."""
+    bias = None
+    if layer.use_bias:
+        bias = plan.parameter("bias", y.shape[-1:], initializers.get(layer.bias_initializer))
+    plan.add(
+        Convolution(
+            x, weight, bias, y,
+            (1,) * (2 - axes) + strides,
+            (1,) * (2 - axes) + dilations,
+            (0,) * (2 - axes) + before,
+            groups, plan.most_rows, transposed,
+        )
+    )  # fmt: skip
+
+
+@layer
+class Conv2D(Layer):
+    """Convolution of images with small filters:
+    y[h, w, o] = sigma(b[o] + sum over i, j, c of W[o, i, j, c]
+    x[h stride + i dilation - pad, w stride + j dilation - pad, c]), where x is 0 outside.
+
+    x (height, width, in) gives y (height', width', filters) with height' = (height + pads -
+    (kh - 1) dilation - 1) // stride + 1. Parameters: ``weight`` (filters, kh, kw, in / groups),
+    ``bias`` (filters,). With ``groups``, filters and channels are cut into so many groups, and
+    each group of filters sees its group of channels only.
+
+    ``padding``: "valid" (none), "same" (TensorFlow's: height' = height / stride rounded up; of an
+    odd number of zeros one more below and to the right), an integer, (vertical, horizontal), or
+    ((top, bottom), (left, right)). ValueError for sizes below 1 and groups that do not divide;
+    when built, for a window larger than the padded image.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((28, 28, 1)), nn.Conv2D(8, 3, padding="same")])
+    >>> model.output_shape, model.params["0.weight"].shape
+    ((28, 28, 8), (8, 3, 3, 1))
+    """
+
+    filters: int
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    dilation_rate: Any = 1
+    groups: int = 1
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        _check(self, 2, "filters", "groups")
+        if self.filters % self.groups:
+            raise ValueError(
+                f"Conv2D: received {self.filters} filters and {self.groups} groups; groups must "
+                "divide the filters"
+            )
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        x = expect_image(plan, self, inputs, 2)
+        return _convolve(plan, self, x, self.filters, self.groups, 2)
+
+
+@layer
+class Conv1D(Layer):
+    """Convolution of sequences: `Conv2D` along one axis.
+
+    x (steps, in) gives y (steps', filters). Parameters: ``weight`` (filters, k, in / groups),
+    ``bias`` (filters,). ``padding``: as there; a pair is (before, after), so that (k - 1, 0) with
+    dilation 1 is causal.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((50, 4)), nn.Conv1D(8, 5, strides=2)])
+    >>> model.output_shape, model.params["0.weight"].shape
+    ((23, 8), (8, 5, 4))
+    """
+
+    filters: int
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    dilation_rate: Any = 1
+    groups: int = 1
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        _check(self, 1, "filters", "groups")
+        if self.filters % self.groups:
+            raise ValueError(
+                f"Conv1D: received {self.filters} filters and {self.groups} groups; groups must "
+                "divide the filters"
+            )
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        x = expect_image(plan, self, inputs, 1)
+        return _convolve(plan, self, x, self.filters, self.groups, 1)
+
+
+@layer
+class DepthwiseConv2D(Layer):
+    """`Conv2D` with each channel for itself: filter c * depth_multiplier + m sees channel c only.
+
+    x (height, width, in) gives y (height', width', in * depth_multiplier). Parameters: ``weight``
+    (in * depth_multiplier, kh, kw, 1), ``bias`` (in * depth_multiplier,).
+
+    >>> import nncore as nn
+    >>> nn.Sequential([nn.Input((9, 9, 4)), nn.DepthwiseConv2D(3, strides=2)]).output_shape
+    (4, 4, 4)
+    """
+
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    depth_multiplier: int = 1
+    dilation_rate: Any = 1
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        _check(self, 2, "depth_multiplier")
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        x = expect_image(plan, self, inputs, 2)
+        channels = x.shape[-1]
+        return _convolve(plan, self, x, channels * self.depth_multiplier, channels, 2)
+
+
+@layer
+class Conv2DTranspose(Layer):
+    """The transpose of `Conv2D`: each pixel of x lays a filter, times its value, on the output.
+    It makes images larger, and is what the gradient of a convolution does.
+
+    x (height, width, in) gives (height', width', filters) with height' = (height - 1) stride +
+    (kh - 1) dilation + 1 - padding before and after + output_padding, as in PyTorch, for "valid",
+    integers and pairs, which are cut off; and height' = height * stride for "same", as in Keras.
+    Parameters: ``weight`` (in, kh, kw, filters / groups), PyTorch's order with channels last, and
+    ``bias`` (filters,). ``output_padding`` < strides adds rows below and columns to the right.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((7, 7, 16)), nn.Conv2DTranspose(8, 3, 2, "same")])
+    >>> model.output_shape, model.params["0.weight"].shape
+    ((14, 14, 8), (16, 3, 3, 8))
+    """
+
+    filters: int
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    output_padding: int = 0
+    dilation_rate: Any = 1
+    groups: int = 1
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        _check(self, 2, "filters", "groups")
+        extra = integer("Conv2DTranspose", "output_padding", self.output_padding, at_least=0)
+        settle(self, output_padding=extra)
+        if extra and (self.padding == "same" or extra >= min(self.strides)):
+            raise ValueError(
+                f"Conv2DTranspose: received output_padding {extra} with strides {self.strides} "
+                f"and padding {self.padding!r}; it must be below the strides, and 0 for 'same'"
+            )
+        if self.filters % self.groups:
+            raise ValueError(
+                f"Conv2DTranspose: received {self.filters} filters and {self.groups} groups; "
+                "groups must divide the filters"
+            )
+
+    def _output(self, axis: int, n: int) -> tuple[int, int]:
+        """(pixels, pixels cut off before) of an axis of n."""
+        stride = self.strides[axis]
+        full = (n - 1) * stride + reach(self.kernel_size[axis], self.dilation_rate[axis])
+        if self.padding == "same":
+            return n * stride, max(full - n * stride, 0) // 2
+        before, after = (0, 0) if self.padding == "valid" else self.padding[axis]
+        return full - before - after + self.output_padding, before
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        x = expect_image(plan, self, inputs, 2)
+        channels = x.shape[-1]
+        _divides(plan, self, self.groups, channels, x.shape)
+        sizes, before = zip(*[self._output(i, x.shape[i]) for i in (0, 1)], strict=True)
+        if min(sizes) < 1:
+            raise ValueError(
+                f"{plan.where(self)}: received an input of shape {x.shape}; its padding cuts off "
+                f"all of the output: {sizes} pixels would be left"
+            )
+        weight = plan.parameter(
+            "weight",
+            (channels, *self.kernel_size, self.filters // self.groups),
+            initializers.get(self.kernel_initializer),
+        )
+        y = plan.tensor((*sizes, self.filters))
+        strides, dilations = self.strides, self.dilation_rate
+        _add(plan, self, x, weight, y, strides, dilations, before, self.groups, 2, True)
+        return plan.activation(check_activation("Conv2DTranspose", self.activation), y)

@@ -1,0 +1,145 @@
+"""Convolutions: every algorithm on every case and instruction set against the plain formula, and
+what is refused."""
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from cases import LAYERS
+from nncore._kernels import convolution, simd
+from support import randomize, with_shapes
+from test_bad_input import cases
+from test_kernels import isa  # noqa: F401  (a fixture)
+
+KINDS = (nn.Conv1D, nn.Conv2D, nn.DepthwiseConv2D, nn.Conv2DTranspose)
+CASES = [case for case in LAYERS if isinstance(case.layer, KINDS)]
+ALGORITHMS = [name for name in convolution.ALGORITHMS if name != "plain"]
+LARGER = [  # several units of work, panels, tiles; sums longer than in the list
+    (nn.Conv2D(70, 3, padding="same"), (33, 47, 20)),
+    (nn.Conv2D(40, 5, strides=2, padding="same"), (41, 63, 24)),
+    (nn.Conv2D(48, 3, padding=1, groups=4), (20, 30, 80)),
+    (nn.Conv2D(64, 1), (19, 23, 300)),
+    (nn.Conv1D(20, 9, padding="same"), (5000, 12)),
+    (nn.DepthwiseConv2D(3, padding="same", depth_multiplier=2), (31, 40, 70)),
+    (nn.Conv2DTranspose(24, 4, 2, 1), (17, 21, 40)),
+]
+
+
+def numbers(layer, shape, dtype, algorithm, rows=3):
+    """y, dx, dW (twice: added to another's) of a plan with this algorithm, and its name."""
+    rng = np.random.default_rng(3)
+    convolution.force(algorithm)
+    try:
+        x = nn.Input(shape)
+        model = randomize(nn.Model(x, [layer(x), layer(x), x], seed=0, dtype=dtype))
+        data = rng.normal(size=(rows, *shape)).astype(dtype)
+        y = model.forward(data)
+        (plan,) = model._plans.values()
+    finally:
+        convolution.force(None)
+    plan.fill_arena(0xFF)
+    y = model.forward(data)
+    dy = [rng.normal(size=v.shape).astype(dtype) for v in y]
+    dx = model.backward(dy)
+    op = next(op for op in plan.ops if isinstance(op, convolution.Convolution))
+    return op.algorithm, [y[0], dx, *model.grads.values()]
+
+
+def compare(layer, shape, tolerance=30):
+    """All algorithms that can do it; off by at most so many units of the largest number."""
+    for dtype in ("float32", "float64"):
+        _, exact = numbers(layer, shape, dtype, "plain")
+        names = set()
+        for algorithm in ALGORITHMS:
+            name, found = numbers(layer, shape, dtype, algorithm)
+            names.add(name)
+            for what, a, b in zip(("y", "dx", "dW", "db"), found, exact, strict=False):
+                atol = tolerance * np.finfo(dtype).eps * abs(b).max()
+                message = f"{what}, {name}, {dtype}"
+                np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=message)
+        assert {"direct", "patches"} <= names
+
+
+@pytest.mark.parametrize("case, shape", with_shapes(CASES))
+def test_algorithms(case, shape, isa, team):  # noqa: F811
+    team(2)
+    compare(case.layer, shape)
+
+
+@pytest.mark.parametrize("layer, shape", LARGER, ids=str)
+def test_algorithms_on_larger_images(layer, shape, isa, team):  # noqa: F811
+    team(2)
+    compare(layer, shape, 120)
+
+
+def test_every_algorithm_is_chosen_somewhere():
+    found = {numbers(c.layer, shape, "float32", None, 1)[0] for c in CASES for shape in c.shapes}
+    assert found == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_smaller_batch_in_a_larger_plan(rows, team):
+    """A plan for whole images per member gets fewer images than members, and the reverse."""
+    layer = nn.Conv2D(18, 3, padding="same")
+    x = np.random.default_rng(0).normal(size=(8, 9, 10, 4)).astype("float32")
+    team(1)
+    y = randomize(nn.Sequential([nn.Input(x.shape[1:]), layer]))(x)
+    team(3)
+    model = randomize(nn.Sequential([nn.Input(x.shape[1:]), layer]))
+    model(x)
+    found = model(x[:rows])
+    if simd.current() != "baseline":
+        assert found.tobytes() == y[:rows].tobytes()
+    np.testing.assert_allclose(found, y[:rows], atol=1e-5)
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
+def network(shape, layer):
+    return lambda: nn.Sequential([nn.Input(shape), layer()])
+
+
+BAD = [
+    ("stride 0", lambda: nn.Conv2D(3, 3, strides=0), ValueError, ["Conv2D", "strides", "0"]),
+    ("dilation 0", lambda: nn.Conv2D(3, 3, dilation_rate=(1, 0)), ValueError,
+     ["Conv2D", "dilation_rate", "0"]),
+    ("filters 0", lambda: nn.Conv1D(0, 3), ValueError, ["Conv1D", "filters", "0"]),
+    ("kernel 0", lambda: nn.DepthwiseConv2D(0), ValueError, ["Depthwise", "kernel_size", "0"]),
+    ("kernel float", lambda: nn.Conv2D(3, 3.0), TypeError, ["Conv2D", "kernel_size", "3.0"]),
+    ("kernel of three", lambda: nn.Conv2D(3, (3, 3, 3)), ValueError, ["kernel_size", "2 of them"]),
+    ("padding name", lambda: nn.Conv2D(3, 3, padding="full"), ValueError,
+     ["padding", "'valid', 'same'", "'full'"]),
+    ("padding negative", lambda: nn.Conv2D(3, 3, padding=-1), ValueError, ["padding", "-1"]),
+    ("padding of three", lambda: nn.Conv2D(3, 3, padding=(1, 2, 3)), ValueError, ["(1, 2, 3)"]),
+    ("stride vast", lambda: nn.Conv2D(3, 3, strides=2**40), ValueError, ["strides", "at most"]),
+    ("groups and filters", lambda: nn.Conv2D(3, 3, groups=2), ValueError,
+     ["Conv2D", "3 filters", "2 groups", "divide"]),
+    ("groups and channels", network((5, 5, 3), lambda: nn.Conv2D(4, 3, groups=2)), ValueError,
+     ["'0'", "(5, 5, 3)", "3 channels", "2 groups"]),
+    ("activation", lambda: nn.Conv2D(3, 3, activation="rleu"), ValueError, ["mean 'relu'"]),
+    ("kernel larger", network((5, 2, 3), lambda: nn.Conv2D(4, 3)), ValueError,
+     ["'0'", "(5, 2, 3)", "axis 1", "2 pixels", "window 3", "same"]),
+    ("dilated kernel larger", network((9, 9, 3), lambda: nn.Conv2D(4, 3, 1, 1, 6)), ValueError,
+     ["9 pixels, 11 with its padding", "13 with its dilation 6"]),
+    ("channels first", network((3, 224, 224), lambda: nn.Conv2D(4, 5)), ValueError,
+     ["(channels, height, width)", "moveaxis", "(224, 224, 3)"]),
+    ("no channels", network((28, 28), lambda: nn.Conv2D(4, 3)), ValueError,
+     ["(28, 28)", "(height, width, channels)", "Reshape((28, 28, 1))"]),
+    ("1D of an image", network((28, 28, 1), lambda: nn.Conv1D(4, 3)), ValueError,
+     ["(steps, channels)"]),
+    ("image too large", network((9, 9, 1), lambda: nn.Conv2D(4, 3, padding=2**31 - 1)), ValueError,
+     ["'0'", "too large"]),
+    ("output_padding", lambda: nn.Conv2DTranspose(3, 3, 2, output_padding=2), ValueError,
+     ["output_padding 2", "below the strides"]),
+    ("transposed cut off", network((2, 2, 1), lambda: nn.Conv2DTranspose(3, 3, padding=2)),
+     ValueError, ["'0'", "(2, 2, 1)", "cuts off", "(0, 0)"]),
+]  # fmt: skip
+
+
+@cases(BAD)
+def test_refused(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
