@@ -28,7 +28,13 @@ from nncore.layers import (
     Multiply,
     Reshape,
 )
-from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
+from nncore.machine import (
+    get_include,
+    get_num_threads,
+    set_convolution_precision,
+    set_num_threads,
+    show_config,
+)
 from nncore.model import Model, load
 from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from nncore.sequential import Sequential
@@ -45,7 +51,8 @@ __all__ = [
     "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
     "History", "Input", "Layer", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape",
     "Sequential", "callbacks", "datasets", "get_include", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
+    "load", "losses", "metrics", "optimizers", "schedules", "set_convolution_precision",
+    "set_num_threads", "show_config",
 ]  # fmt: skip
 
 
