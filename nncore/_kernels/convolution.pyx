@@ -8,7 +8,7 @@ of the weights. The algorithm is chosen when the plan is built:
 
 - product: 1x1, stride 1: the matrix product of gemm.h
 - direct: simd/convolution.h on a padded copy of the image
-- patches: the same on a copy of each window (im2col), for windows with short rows
+- patches: the same on a copy of each window (im2col), for maps with short rows
 - overlap: one of these down; up by simd/convolution_overlap.h, for images of few channels
 - depthwise: simd/depthwise.h
 - plain: the formula, for tests
@@ -95,7 +95,7 @@ cdef class Convolution(Op):
         possible = ["plain", "direct", "patches"]
         if p.groups == 1:
             possible.append("overlap")
-            if p.KW * p.C < 8 or p.OW < 6:  # windows' rows are short, or the map's
+            if p.OW <= 2 < p.OH:  # too few pixels in a row for a tile
                 best = "patches"
         if (p.KH == p.KW == p.stride_h == p.stride_w == p.groups == 1
                 and p.top == p.left == 0 and p.H == p.OH and p.W == p.OW):
