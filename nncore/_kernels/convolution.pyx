@@ -8,7 +8,8 @@ of the weights. The algorithm is chosen when the plan is built:
 
 - product: 1x1, stride 1: the matrix product of gemm.h
 - direct: simd/convolution.h on a padded copy of the image
-- patches: the same on a copy of each window (im2col), for windows with short rows
+- patches: the same on a copy of each window (im2col), for maps with short rows
+- overlap: one of these down; up by simd/convolution_overlap.h, for images of few channels
 - depthwise: simd/depthwise.h
 - winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
@@ -21,7 +22,7 @@ from nncore._kernels cimport threads
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.passes cimport down_pass, set_blocks, units, up_pass
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, gemm, isize,
-                                   real, sum_rows)
+                                   real, sum_rows, vector_bytes)
 
 from nncore._kernels.threads import largest
 
@@ -33,8 +34,7 @@ cdef enum Algorithm:
     DEPTHWISE
     WINOGRAD
 
-ALGORITHMS = {"plain": PLAIN, "product": PRODUCT, "direct": DIRECT, "patches": PATCHES,
-              "depthwise": DEPTHWISE, "winograd": WINOGRAD}
+ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", "overlap")
 
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
@@ -49,7 +49,7 @@ exact = False                # without winograd
 def force(algorithm=None):
     """Plans built from now on use this algorithm wherever it is possible; None: the best one."""
     global forced
-    assert algorithm is None or algorithm in ALGORITHMS
+    assert algorithm is None or algorithm in ALGORITHMS, algorithm
     forced = algorithm
 
 
@@ -72,7 +72,7 @@ cdef class Convolution(Op):
     """y = x * weight + b; geometry: strides, dilations, and the zeros above and left."""
     cdef Tensor x, weight, bias, y
     cdef conv_pass down
-    cdef bint transposed, by_images
+    cdef bint transposed, by_images, overlaps
     cdef bint wide            # winograd's members share channels, not tiles or images
     cdef Algorithm chosen
     cdef isize slots          # members that scratch has room for
@@ -108,25 +108,27 @@ cdef class Convolution(Op):
     def choose(self, rows):
         """The algorithm, and the units of work for so many images at most."""
         cdef conv_pass *p = &self.down
-        cdef bint is_product = (p.KH == p.KW == p.stride_h == p.stride_w == p.groups == 1
-                                and p.top == p.left == 0 and p.H == p.OH and p.W == p.OW)
-        cdef bint is_depthwise = p.groups == p.C and p.groups > 1
+        best = "direct"
         possible = ["plain", "direct", "patches"]
-        if is_product:
+        if p.groups == 1:
+            possible.append("overlap")
+            if p.OW <= 2 < p.OH:  # too few pixels in a row for a tile
+                best = "patches"
+        if (p.KH == p.KW == p.stride_h == p.stride_w == p.groups == 1
+                and p.top == p.left == 0 and p.H == p.OH and p.W == p.OW):
             best = "product"
-        elif is_depthwise:
+        elif p.groups == p.C > 1:
             best = "depthwise"
-        elif p.groups == 1 and (p.KW * p.C < 8 or p.OW < 6):
-            best = "patches"
-        else:
-            best = "direct"
         possible.append(best)
         if (p.KH == p.KW == 3
                 and p.stride_h == p.stride_w == p.dilation_h == p.dilation_w == p.groups == 1):
             possible.append("winograd")
             if not exact and self.winograd_is_faster(rows):
                 best = "winograd"
-        self.chosen = ALGORITHMS[forced if forced in possible else best]
+        algorithm = forced if forced in possible else best
+        self.overlaps = algorithm == "overlap" or (
+            algorithm != forced and best in ("direct", "patches") and self.prefers_overlap())
+        self.chosen = ALGORITHMS.index(best if algorithm == "overlap" else algorithm)
         self.slots = largest()
         self.wide = self.chosen == WINOGRAD and (
             f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
@@ -142,6 +144,13 @@ cdef class Convolution(Op):
         cdef isize n = tiles(p), least = 8 if min(p.C, p.O) >= 16 else 12
         return p.C >= 8 and p.O >= 4 and n * rows >= 4 and n * least <= p.OH * p.OW
 
+    cdef bint prefers_overlap(self):
+        """Whether whole windows fill vectors that much better than the image's channels do."""
+        cdef conv_pass *p = &self.down
+        cdef isize lanes = vector_bytes() // self.y.itemsize, taps = p.KH * p.KW
+        cdef isize direct = taps * ((p.C + lanes - 1) // lanes) // (p.stride_h * p.stride_w)
+        return p.groups == 1 and direct > 1.5 * ((taps * p.C + lanes - 1) // lanes)
+
     cdef void cut(self, conv_pass *p, isize rows) noexcept nogil:
         p.source = CONV_PATCHES if self.chosen == PATCHES else CONV_PADDED
         set_blocks(p, UNIT_BYTES // self.y.itemsize,
@@ -149,7 +158,7 @@ cdef class Convolution(Op):
 
     @property
     def algorithm(self):
-        return next(name for name, value in ALGORITHMS.items() if value == self.chosen)
+        return "overlap" if self.overlaps else ALGORITHMS[self.chosen]
 
     cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil:
         """The pass up to the image's pixels of one phase."""
@@ -168,6 +177,7 @@ cdef class Convolution(Op):
                        self.product_scratch(self.down.O, self.down.C, 1 << 40))
         elif self.chosen != PLAIN:
             self.count(&self.down, &packed, &work)
+            work = max(work, self.overlap_scratch())
             for row in range(min(self.down.stride_h, self.down.H)):
                 for column in range(min(self.down.stride_w, self.down.W)):
                     self.up(&p, row, column)
@@ -177,6 +187,13 @@ cdef class Convolution(Op):
 
     cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil:
         return f64.gemm_scratch(M, N, K) if self.is_double else f32.gemm_scratch(M, N, K)
+
+    cdef isize overlap_scratch(self) noexcept nogil:
+        if not self.overlaps:
+            return 0
+        if self.is_double:
+            return f64.overlap_scratch(&self.down)
+        return f32.overlap_scratch(&self.down)
 
     cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil:
         cdef isize a, b
@@ -246,6 +263,15 @@ cdef void run_up(Convolution op, Run *run, real *image, const real *map, const r
         share_pixels(op, run, by_images, &begin, &end)
         gemm(image + begin * p.C, p.C, map + begin * p.O, p.O, 1, <const real *> op.weight.data,
              p.C, 1, end - begin, p.C, p.O, add, bias, run.scratch)
+        return
+    if op.overlaps:
+        share(run.rows * op.down.H, op.down.H if by_images else 1, run, &begin, &end)
+        if real is float:
+            f32.conv_overlap(&op.down, image, map, <const float *> op.weight.data, bias, begin,
+                             end, add, <float *> (run.scratch + op.sums + op.bias_sums))
+        else:
+            f64.conv_overlap(&op.down, image, map, <const double *> op.weight.data, bias, begin,
+                             end, add, <double *> (run.scratch + op.sums + op.bias_sums))
         return
     for row in range(min(op.down.stride_h, op.down.H)):
         for column in range(min(op.down.stride_w, op.down.W)):

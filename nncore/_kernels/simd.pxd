@@ -82,6 +82,10 @@ cdef extern from "simd/simd.h" nogil:
         void (*depthwise_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
                                  isize begin, isize end, float *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*conv_overlap)(const conv_pass *p, float *images, const float *maps,
+                             const float *weight, const float *bias, isize begin, isize end,
+                             int add, float *scratch) noexcept nogil
+        isize (*overlap_scratch)(const conv_pass *p) noexcept nogil
         void (*conv_plain)(const conv_pass *p, float *y, const float *x, const float *weight,
                            const float *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
@@ -144,6 +148,10 @@ cdef extern from "simd/simd.h" nogil:
                                  const double *x,
                                  isize begin, isize end, double *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        void (*conv_overlap)(const conv_pass *p, double *images, const double *maps,
+                             const double *weight, const double *bias, isize begin, isize end,
+                             int add, double *scratch) noexcept nogil
+        isize (*overlap_scratch)(const conv_pass *p) noexcept nogil
         void (*conv_plain)(const conv_pass *p, double *y, const double *x, const double *weight,
                            const double *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,

@@ -25,10 +25,10 @@ enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 typedef struct {
     isize H, W, C, OH, OW, O, KH, KW, groups;
     isize stride_h, stride_w, dilation_h, dilation_w, top, left;
-    isize y_first, y_row, y_column, y_image;               /* a pixel's O channels are contiguous */
-    isize w_first, w_group, w_o, w_i, w_j, w_c;            /* o and c count within a group */
-    isize block_h, block_w; /* so much of y is a unit of work */
-    int source;             /* where a unit of work finds x: one of the next line */
+    isize y_first, y_row, y_column, y_image;    /* a pixel's O channels are contiguous */
+    isize w_first, w_group, w_o, w_i, w_j, w_c; /* o and c count within a group */
+    isize block_h, block_w;                     /* so much of y is a unit of work */
+    int source;                                 /* where such a unit finds x: the next line */
 } conv_pass;
 enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
 
@@ -96,7 +96,7 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
          * weights, and conv_weight_store: dw (O, KH KW C/G) rows begin..end = the sum of `pieces` \
          * such, `apart` elements from each other [+ dw]. Sums run in an order that depends on the \
          * pass only (conv_weight: on the units). conv_sizes: elements that `packed` takes, and the\
-         * scratch of conv_run and conv_weight. */                                                  \
+         * scratch of conv_run and conv_weight. */                                                 \
         void (*conv_pack)(real *packed, const conv_pass *p, const real *weight);                   \
         void (*conv_run)(const conv_pass *p, real *y, const real *x, const real *packed,           \
                          const real *bias, isize begin, isize end, int add, real *scratch);        \
@@ -112,6 +112,12 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
         void (*depthwise_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,    \
                                  isize begin, isize end, real *scratch);                           \
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch);                \
+        /* From maps to images through whole windows: rows begin..end of all images, by the pass   \
+         * from image to map. */                                                                   \
+        void (*conv_overlap)(const conv_pass *p, real *images, const real *maps,                   \
+                             const real *weight, const real *bias, isize begin, isize end,         \
+                             int add, real *scratch);                                              \
+        isize (*overlap_scratch)(const conv_pass *p);                                              \
         /* The formula, for tests: images begin..end; rows begin..end of dw. */                    \
         void (*conv_plain)(const conv_pass *p, real *y, const real *x, const real *weight,         \
                            const real *bias, isize begin, isize end, int add);                     \

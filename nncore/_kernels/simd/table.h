@@ -9,6 +9,7 @@
 #include "convolution.h"
 #include "convolution_weight.h"
 #include "depthwise.h"
+#include "convolution_overlap.h"
 #include "convolution_plain.h"
 #include "winograd_transform.h"
 
@@ -50,6 +51,8 @@ const TABLE(table) TABLE(ISA) = {
     .depthwise_run = NAME(depthwise_run),
     .depthwise_weight = NAME(depthwise_weight),
     .depthwise_sizes = NAME(depthwise_sizes),
+    .conv_overlap = NAME(conv_overlap),
+    .overlap_scratch = NAME(overlap_scratch),
     .conv_plain = NAME(conv_plain),
     .conv_plain_weight = NAME(conv_plain_weight),
     .winograd_run = NAME(winograd_run),
