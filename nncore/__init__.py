@@ -45,7 +45,13 @@ from nncore.layers import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
-from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
+from nncore.machine import (
+    get_include,
+    get_num_threads,
+    set_convolution_precision,
+    set_num_threads,
+    show_config,
+)
 from nncore.model import Model, load
 from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from nncore.sequential import Sequential
@@ -66,6 +72,7 @@ __all__ = [
     "NonFiniteError", "RMSprop", "Reshape", "Residual", "Sequential", "UpSampling1D",
     "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks", "datasets", "get_include",
     "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
+    "set_convolution_precision",
     "set_num_threads", "show_config",
 ]  # fmt: skip
 

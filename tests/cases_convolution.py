@@ -62,6 +62,7 @@ def torch_transposed(layer: nn.Conv2DTranspose) -> Callable[..., Any]:
 PLAIN = [
     (nn.Conv2D(3, 3), ((5, 7, 2), (3, 3, 1), (9, 12, 5))),
     (nn.Conv2D(17, 3, padding="same"), ((6, 9, 4), (1, 1, 2), (4, 2, 18))),
+    (nn.Conv2D(4, 3, padding=1), ((5, 2, 32),)),
     (nn.Conv2D(33, 3, padding="same", use_bias=False), ((8, 13, 16),)),
     (nn.Conv2D(4, 1), ((3, 5, 6), (1, 1, 1), (7, 1, 33))),
     (nn.Conv2D(5, 1, strides=2), ((4, 7, 3),)),

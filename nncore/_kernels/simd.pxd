@@ -123,6 +123,14 @@ cdef extern from "simd/simd.h" nogil:
                            const float *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
+        void (*winograd_run)(const conv_pass *p, float *y, const float *x, const float *weight,
+                             const float *bias, isize first, isize last, isize begin, isize end,
+                             int add, float *scratch) noexcept nogil
+        void (*winograd_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
+                                isize first, isize last, isize begin, isize end, int add,
+                                float *scratch) noexcept nogil
+        isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
+        int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
     ctypedef struct f64_table:
         void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
@@ -213,6 +221,14 @@ cdef extern from "simd/simd.h" nogil:
                            const double *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
+        void (*winograd_run)(const conv_pass *p, double *y, const double *x, const double *weight,
+                             const double *bias, isize first, isize last, isize begin, isize end,
+                             int add, double *scratch) noexcept nogil
+        void (*winograd_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
+                                isize first, isize last, isize begin, isize end, int add,
+                                double *scratch) noexcept nogil
+        isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
+        int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64

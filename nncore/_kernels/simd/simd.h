@@ -161,6 +161,20 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
                            const real *bias, isize begin, isize end, int add);                     \
         void (*conv_plain_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,     \
                                   isize images, isize begin, isize end, int add);                  \
+        /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the tiles\
+         * of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels        \
+         * begin..end, begin a multiple of 16 */                                                   \
+        void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
+                             const real *bias, isize first, isize last, isize begin, isize end,    \
+                             int add, real *scratch);                                              \
+        /* dw (O,3,3,C) = the sums over those tiles for the filters begin..end [+ dw] */           \
+        void (*winograd_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,       \
+                                isize first, isize last, isize begin, isize end, int add,          \
+                                real *scratch);                                                    \
+        isize (*winograd_scratch)(const conv_pass *p);                                             \
+        /* whether transforming the weights is so much of the work that each member should do it   \
+         * for its own channels */                                                                 \
+        int (*winograd_is_wide)(const conv_pass *p);                                               \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

@@ -11,6 +11,11 @@
 #include "depthwise.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
+#include "winograd_transform.h"
+
+#include "winograd_weight.h"
+
+#include "winograd.h"
 
 #include "reduction.h"
 
@@ -69,4 +74,8 @@ const TABLE(table) TABLE(ISA) = {
     .overlap_scratch = NAME(overlap_scratch),
     .conv_plain = NAME(conv_plain),
     .conv_plain_weight = NAME(conv_plain_weight),
+    .winograd_run = NAME(winograd_run),
+    .winograd_weight = NAME(winograd_weight),
+    .winograd_scratch = NAME(winograd_scratch),
+    .winograd_is_wide = NAME(winograd_is_wide),
 };
