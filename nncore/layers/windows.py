@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
 
+MOST = 2**31 - 1  # of a stride, a dilation, a width of padding
 AXES = {1: "(steps, channels)", 2: "(height, width, channels)"}
 
 
@@ -24,13 +25,20 @@ def settled(owner: str, argument: str, value: Any, axes: int) -> int | tuple[int
     (1, 2)
     """
     if not isinstance(value, (tuple, list)):
-        return integer(owner, argument, value, at_least=1)
+        return _bounded(owner, argument, value, 1)
     if len(value) != axes:
         raise ValueError(
             f"{owner}: {argument} must be one integer, or one for each axis ({axes}), received "
             f"{received(value)}"
         )
-    return tuple(integer(owner, argument, n, at_least=1) for n in value)
+    return tuple(_bounded(owner, argument, n, 1) for n in value)
+
+
+def _bounded(owner: str, argument: str, value: Any, least: int) -> int:
+    value = integer(owner, argument, value, at_least=least)
+    if value > MOST:
+        raise ValueError(f"{owner}: {argument} must be at most {MOST}, received {value}")
+    return value
 
 
 def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
@@ -61,8 +69,7 @@ def edges(owner: str, argument: str, value: Any, axes: int) -> Edges:
             f"(before, after) for each, received {received(value)}"
         )
     return tuple(
-        (integer(owner, argument, a, at_least=0), integer(owner, argument, b, at_least=0))
-        for a, b in pairs
+        (_bounded(owner, argument, a, 0), _bounded(owner, argument, b, 0)) for a, b in pairs
     )
 
 
@@ -90,6 +97,41 @@ def place(n: int, size: int, stride: int, padding: str | tuple[int, int]) -> tup
         return count, max((count - 1) * stride + size - n, 0) // 2
     before, after = (0, 0) if isinstance(padding, str) else padding
     return (n + before + after - size) // stride + 1, before
+
+
+def reach(size: int, dilation: int) -> int:
+    """How many pixels a window of ``size`` extends over."""
+    return (size - 1) * dilation + 1
+
+
+def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
+    """(windows, cells before the first) for each axis of x but the last; a window must fit."""
+    placed = []
+    for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
+        n, extent = x.shape[axis], reach(size, dilation)
+        pads = padding if isinstance(padding, str) else padding[axis]
+        placed.append(place(n, extent, stride, pads))
+        if placed[-1][0] < 1:
+            dilated = f", {extent} with its dilation {dilation}," if dilation > 1 else ""
+            padded = "" if isinstance(pads, str) else f", {n + sum(pads)} with its padding"
+            raise ValueError(
+                f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
+                f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
+                f"window or padding='same'{channels_first_hint(x.shape)}"
+            )
+    counts, before = zip(*placed, strict=True)
+    return counts, before
+
+
+def channels_first_hint(shape: tuple[int, ...]) -> str:
+    """What to add to an error where the shape looks like channels before height and width."""
+    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape[1:]) <= shape[0]:
+        return ""
+    turned = (*shape[1:], shape[0])
+    return (
+        f". It looks like (channels, height, width); images here are (height, width, channels): "
+        f"pass np.moveaxis(x, 1, -1), and nn.Input({turned})"
+    )
 
 
 def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
