@@ -13,7 +13,10 @@ def losses(residual: bool) -> list[float]:
     (x, y), _ = nn.datasets.load_digits()
     x, y = x[:512], y[:512]
     inner = [[nn.LayerNormalization(), nn.Dense(16, "relu")] for _ in range(LAYERS - 2)]
-    body = [nn.Residual(pair) for pair in inner] if residual else sum(inner, [])
+    if residual:
+        body = [nn.Residual(pair) for pair in inner]
+    else:
+        body = [layer for pair in inner for layer in pair]
     last = [nn.LayerNormalization(), nn.Dense(10, "softmax")]
     model = nn.Sequential([nn.Input((64,)), nn.Dense(16, "relu"), *body, *last], seed=0)
     model.compile(nn.Adam(2e-3), "cross_entropy")
