@@ -271,3 +271,21 @@ cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,
         f32.sum_rows(d, x, ldx, M, N, add)
     else:
         f64.sum_rows(d, x, ldx, M, N, add)
+
+
+cdef inline void winograd_run(const conv_pass *p, real *y, const real *x, const real *weight,
+                              const real *bias, isize first, isize last, isize begin, isize end,
+                              int add, void *scratch) noexcept nogil:
+    if real is float:
+        f32.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <double *> scratch)
+
+
+cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, const real *x,
+                                 isize first, isize last, isize begin, isize end, int add,
+                                 void *scratch) noexcept nogil:
+    if real is float:
+        f32.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <double *> scratch)
