@@ -20,6 +20,20 @@ DENSE = [  # rows, in, units
     (128, 512, 10),
     (256, 1024, 2048),
 ]
+CONVOLUTIONS = [  # rows, height = width, in, filters, kernel, stride, groups
+    (16, 28, 1, 32, 3, 1, 1),
+    (16, 32, 16, 16, 3, 1, 1),
+    (16, 16, 32, 32, 3, 1, 1),
+    (16, 8, 64, 64, 3, 1, 1),
+    (16, 14, 32, 64, 3, 1, 1),
+    (16, 27, 24, 40, 3, 1, 1),
+    (4, 14, 256, 256, 3, 1, 1),
+    (16, 32, 16, 32, 3, 2, 1),
+    (16, 12, 6, 16, 5, 1, 1),
+    (1, 61, 3, 20, 7, 2, 1),
+    (4, 56, 64, 256, 1, 1, 1),
+    (16, 25, 64, 64, 3, 1, 64),
+]
 ELEMENTS = (64, 256)
 
 
@@ -53,6 +67,24 @@ def test_dense(benchmark, rows, inputs, units, dtype, backward):
     benchmark(plan.execute_one, op, backward)
     if benchmark.stats:
         operations = 2 * rows * inputs * units * (1 + backward)
+        benchmark.extra_info["GFLOP/s"] = round(operations / benchmark.stats["median"] / 1e9, 1)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(
+    ("rows", "size", "inputs", "filters", "kernel", "stride", "groups"), CONVOLUTIONS
+)
+def test_convolution(benchmark, rows, size, inputs, filters, kernel, stride, groups, backward):
+    """GFLOP/s of the definition's operations, which Winograd's algorithm has fewer of."""
+    layer = nn.Conv2D(filters, kernel, stride, "same", groups=groups)
+    plan, op = ready(layer, rows, (size, size, inputs), "float32")
+    name = f"{kernel}x{kernel} {inputs}-{filters} @{size} b{rows}"
+    name += f" stride {stride}" if stride > 1 else ""
+    benchmark.group = "Conv2D " + name + (f" groups {groups}" if groups > 1 else "")
+    benchmark(plan.execute_one, op, backward)
+    if benchmark.stats:
+        taps = kernel * kernel * inputs // groups
+        operations = 2 * rows * (-(-size // stride)) ** 2 * taps * filters * (1 + backward)
         benchmark.extra_info["GFLOP/s"] = round(operations / benchmark.stats["median"] / 1e9, 1)
 
 
