@@ -55,7 +55,8 @@ def padding_of(owner: str, value: Any, axes: int) -> str | Pairs:
             f"{owner}: padding must be 'valid', 'same', an integer >= 0, or for each of {axes} "
             f"axes an integer or a pair (before, after), received {received(value)}"
         )
-    pairs = tuple(tuple(integer(owner, "padding", n, at_least=0) for n in v) for v in values)
+    whole = [[integer(owner, "padding", n, at_least=0) for n in v] for v in values]
+    pairs = tuple((before, after) for before, after in whole)
     if max(max(pair) for pair in pairs) > MOST:
         raise ValueError(f"{owner}: padding must be at most {MOST}, received {received(value)}")
     return pairs
