@@ -53,8 +53,9 @@ cdef extern from "simd/simd.h" nogil:
                                  const float *mean, isize P, isize C) noexcept nogil
         void (*channel_affine)(float *y, const float *x, const float *mean, const float *scale,
                                const float *offset, isize P, isize C) noexcept nogil
-        void (*channel_affine_backward)(float *dx, const float *dy, const float *x, const float *mean,
-                                        const float *scale, const float *slope, const float *offset,
+        void (*channel_affine_backward)(float *dx, const float *dy, const float *x,
+                                        const float *mean, const float *scale,
+                                        const float *slope, const float *offset,
                                         isize P, isize C, int add) noexcept nogil
         const f32_activation *activations
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
@@ -149,8 +150,9 @@ cdef extern from "simd/simd.h" nogil:
                                  const double *mean, isize P, isize C) noexcept nogil
         void (*channel_affine)(double *y, const double *x, const double *mean, const double *scale,
                                const double *offset, isize P, isize C) noexcept nogil
-        void (*channel_affine_backward)(double *dx, const double *dy, const double *x, const double *mean,
-                                        const double *scale, const double *slope, const double *offset,
+        void (*channel_affine_backward)(double *dx, const double *dy, const double *x,
+                                        const double *mean, const double *scale,
+                                        const double *slope, const double *offset,
                                         isize P, isize C, int add) noexcept nogil
         const f64_activation *activations
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
