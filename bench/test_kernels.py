@@ -20,6 +20,16 @@ DENSE = [  # rows, in, units
     (128, 512, 10),
     (256, 1024, 2048),
 ]
+CONVOLUTIONS = [  # rows, image, filters, kernel, stride
+    (16, (32, 32, 16), 16, 3, 1),
+    (16, (16, 16, 32), 32, 3, 1),
+    (16, (8, 8, 64), 64, 3, 1),
+    (4, (28, 28, 128), 128, 3, 1),
+    (16, (32, 32, 16), 32, 3, 2),
+    (16, (28, 28, 1), 32, 3, 1),
+    (16, (27, 31, 24), 40, 3, 1),
+    (4, (56, 56, 64), 256, 1, 1),
+]
 ELEMENTS = (64, 256)
 
 
@@ -54,6 +64,20 @@ def test_dense(benchmark, rows, inputs, units, dtype, backward):
     if benchmark.stats:
         operations = 2 * rows * inputs * units * (1 + backward)
         benchmark.extra_info["GFLOP/s"] = round(operations / benchmark.stats["median"] / 1e9, 1)
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(("rows", "image", "filters", "kernel", "stride"), CONVOLUTIONS)
+def test_convolution(benchmark, rows, image, filters, kernel, stride, backward):
+    """float32, "same"; GFLOP/s counts the operations of the formula, twice that backward."""
+    layer = nn.Conv2D(filters, kernel, stride, "same")
+    plan, op = ready(layer, rows, image, "float32")
+    benchmark.group = f"Conv2D {rows}x{image} {filters}x{kernel}x{kernel} stride {stride}"
+    benchmark(plan.execute_one, op, backward)
+    if benchmark.stats:
+        operations = op.work * rows * (1 + backward)
+        benchmark.extra_info["GFLOP/s"] = round(operations / benchmark.stats["median"] / 1e9, 1)
+        benchmark.extra_info["algorithm"] = op.algorithm
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
