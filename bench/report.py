@@ -30,7 +30,7 @@ def amount(number: float | None) -> str:
 class Table:
     """Prints cells as they come, microseconds and ratios."""
 
-    layout = "{:<23}{:<18}{:>10}" + "{:>14}" * len(PEERS) + "{:>8}{:>8}  {}"
+    layout = "{:<23}{:<18}{:>10}" + "{:>16}" * len(PEERS) + "{:>8}{:>8}  {}"
 
     def head(self, threads: int, versions: dict[str, str], missing: list[str]) -> None:
         print(f"\n{threads} thread{'s' * (threads > 1)}; microseconds, median")

@@ -21,6 +21,8 @@ def pin(threads: int) -> None:
         os.sched_setaffinity(0, allowed[:threads])
     for library in ("OMP", "MKL", "OPENBLAS", "NNCORE"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    for guess in ("CORETYPE", "L2_SIZE"):  # a machine's settings would keep a peer's BLAS from
+        os.environ.pop(f"OPENBLAS_{guess}", None)  # finding its best kernels and blocks itself
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     os.environ["JAX_PLATFORMS"] = "cpu"

@@ -14,21 +14,44 @@ from nncore.history import History
 from nncore.layers import (
     Activation,
     Add,
+    AvgPool1D,
+    AvgPool2D,
+    BatchNormalization,
     Concatenate,
     Conv1D,
     Conv2D,
     Conv2DTranspose,
+    Cropping1D,
+    Cropping2D,
     Dense,
     DepthwiseConv2D,
     Dropout,
     Embedding,
     Flatten,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
     Input,
     Layer,
+    LayerNormalization,
+    MaxPool1D,
+    MaxPool2D,
     Multiply,
     Reshape,
+    Residual,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
 )
-from nncore.machine import get_include, get_num_threads, set_num_threads, show_config
+from nncore.machine import (
+    get_include,
+    get_num_threads,
+    set_convolution_precision,
+    set_num_threads,
+    show_config,
+)
 from nncore.model import Model, load
 from nncore.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from nncore.sequential import Sequential
@@ -41,11 +64,16 @@ __version__ = "0.1.0"
 _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when first asked for
 
 __all__ = [
-    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "Concatenate", "Conv1D",
-    "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
-    "History", "Input", "Layer", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape",
-    "Sequential", "callbacks", "datasets", "get_include", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
+    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "AvgPool1D", "AvgPool2D",
+    "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D",
+    "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "History",
+    "Input", "Layer", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Model", "Multiply",
+    "NonFiniteError", "RMSprop", "Reshape", "Residual", "Sequential", "UpSampling1D",
+    "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks", "datasets", "get_include",
+    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
+    "set_convolution_precision",
+    "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._names import lookup, real
+from ._names import boolean, lookup, real, received
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,10 @@ class Metric:
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:
+            if not isinstance(name, str) or not name:
+                raise TypeError(
+                    f"{type(self).__name__}: name must be a string, received {received(name)}"
+                )
             self.name = name
         self.reset()
 
@@ -88,6 +92,7 @@ class PerClass(Metric):
 
     Yes or no: the value of class "yes". Classes: `average` of the values of the classes seen:
     "macro" (the plain mean), "weighted" (by examples), "micro" (all counts taken together).
+    Many yes: the same averages over all labels, each with its own value of "yes".
     """
 
     def __init__(
@@ -98,14 +103,14 @@ class PerClass(Metric):
         name: str | None = None,
     ) -> None:
         owner = type(self).__name__
-        self.average = lookup(f"average of {owner}", average, _AVERAGES)
+        self.average = lookup("average", average, _AVERAGES, owner)
         self.threshold = real(owner, "threshold", threshold)
-        self.multi_label = multi_label
+        self.multi_label = boolean(owner, "multi_label", multi_label)
         super().__init__(name)
 
     def reset(self) -> None:
         self._counts: NDArray[np.float64] | None = None  # (3, C): hits, predicted, actual
-        self._classes = 0  # C, or 1 for yes or no
+        self._classes = 0  # C, the number of labels, or 1 for yes or no
 
     def update(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
@@ -113,6 +118,8 @@ class PerClass(Metric):
         labels, chosen, classes = answers(
             self.name, y_true, y_pred, self.threshold, self.multi_label
         )
+        if self.multi_label and labels.ndim > 1:
+            classes = labels.shape[-1]
         if self._counts is None:
             self._classes = classes
             self._counts = np.zeros((3, max(2, classes)))
@@ -124,14 +131,10 @@ class PerClass(Metric):
         weights = None
         if sample_weight is not None:
             weights = flat_weights(self.name, sample_weight, labels.shape)
-        labels, chosen = labels.ravel(), chosen.ravel()
-        right = labels == chosen
-        size = self._counts.shape[1]
-        self._counts[0] += np.bincount(
-            labels[right], None if weights is None else weights[right], size
-        )
-        self._counts[1] += np.bincount(chosen, weights, size)
-        self._counts[2] += np.bincount(labels, weights, size)
+        if self.multi_label and classes > 1:
+            self._counts += _label_counts(labels, chosen, weights)
+        else:
+            self._counts += _class_counts(labels, chosen, weights, self._counts.shape[1])
 
     def result(self) -> float:
         if self._counts is None:
@@ -142,12 +145,36 @@ class PerClass(Metric):
         if self.average == "micro":
             return float(_ratio(*self.fraction(*counts.sum(axis=1))))
         each = _ratio(*self.fraction(*counts))
-        weight = counts[2] if self.average == "weighted" else (counts[1] + counts[2] > 0)
+        seen = counts[1] + counts[2] > 0
+        weight = counts[2] if self.average == "weighted" else seen | self.multi_label
         return float(_ratio(weight @ each, weight.sum()))
 
     def fraction(self, hits: Any, predicted: Any, actual: Any) -> tuple[Any, Any]:
         """Numerator and denominator of the value of a class."""
         raise NotImplementedError
+
+
+def _class_counts(
+    labels: NDArray[np.intp],
+    chosen: NDArray[np.intp],
+    weights: NDArray[np.float64] | None,
+    classes: int,
+) -> NDArray[np.float64]:
+    """(3, classes): hits, predicted and actual of each class."""
+    labels, chosen = labels.ravel(), chosen.ravel()
+    hits = np.where(labels == chosen, labels, classes)  # a class more for the misses
+    counts = [np.bincount(found, weights, classes + 1) for found in (hits, chosen, labels)]
+    return np.array(counts, np.float64)[:, :classes]
+
+
+def _label_counts(
+    labels: NDArray[np.intp], chosen: NDArray[np.intp], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """(3, L): hits, predicted and actual "yes" of each of the L labels of the last axis."""
+    answers = np.stack([labels & chosen, chosen, labels]).reshape(3, -1, labels.shape[-1])
+    if weights is None:
+        return answers.sum(axis=1, dtype=np.float64)
+    return (answers * weights.reshape(answers.shape[1:])).sum(axis=1)
 
 
 def answers(

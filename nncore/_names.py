@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -10,8 +11,8 @@ import numpy as np
 T = TypeVar("T")
 
 
-def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
-    """Find an object by its name.
+def lookup(kind: str, name: object, table: Mapping[str, T], owner: str = "") -> T:
+    """Find an object by its name; `owner` has the argument, for the error.
 
     Raises TypeError when `name` is not a string, and ValueError when it is not in `table`: the
     error names the kind, what was received, the nearest known name and all known names.
@@ -23,11 +24,16 @@ def lookup(kind: str, name: object, table: Mapping[str, T]) -> T:
     ValueError: unknown activation 'ReLu': did you mean 'relu'? Known names: linear, relu
     """
     known = ", ".join(sorted(table))
+    place = f"{owner}: " if owner else ""
     if not isinstance(name, str):
-        raise TypeError(f"{kind} must be given by name, received {received(name)}; names: {known}")
+        raise TypeError(
+            f"{place}{kind} must be given by name, received {received(name)}; names: {known}"
+        )
     if name in table:
         return table[name]
-    raise ValueError(f"unknown {kind} {name!r}:{_suggestion(name, table)} Known names: {known}")
+    raise ValueError(
+        f"{place}unknown {kind} {name!r}:{_suggestion(name, table)} Known names: {known}"
+    )
 
 
 def resolve(kind: str, value: object, table: Mapping[str, type[T]], base: type[T]) -> T:
@@ -44,8 +50,8 @@ def resolve(kind: str, value: object, table: Mapping[str, type[T]], base: type[T
     if isinstance(value, str):
         return lookup(kind, value, table)()
     raise TypeError(
-        f"{kind} must be one of the names {', '.join(sorted(table))} or a "
-        f"{base.__name__} object, received {received(value)}"
+        f"{kind} must be one of the names {', '.join(sorted(table))} or an object of the class "
+        f"{base.__name__}, received {received(value)}"
     )
 
 
@@ -92,9 +98,8 @@ def real(owner: str, argument: str, value: object, interval: str = "(-inf, inf)"
     low, high = (float(end) for end in interval[1:-1].split(","))
     expected = "finite" if interval == "(-inf, inf)" else f"in {interval}"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(
-            f"{owner}: {argument} must be a number {expected}, received {received(value)}"
-        )
+        kind = "a finite number" if expected == "finite" else f"a number {expected}"
+        raise TypeError(f"{owner}: {argument} must be {kind}, received {received(value)}")
     inside = -np.inf < value < np.inf
     inside = inside and (low <= value if interval[0] == "[" else low < value)
     inside = inside and (value <= high if interval[-1] == "]" else value < high)
@@ -110,6 +115,39 @@ def rate(owner: str, argument: str, value: object) -> float:
     0.5
     """
     return real(owner, argument, value, "[0, 1)")
+
+
+def boolean(owner: str, argument: str, value: object) -> bool:
+    """Return a Python or NumPy bool as a bool; 0, 1, "no" and arrays are TypeErrors.
+
+    >>> boolean("Dense", "use_bias", np.True_)
+    True
+    """
+    if not isinstance(value, (bool, np.bool)):
+        raise TypeError(f"{owner}: {argument} must be True or False, received {received(value)}")
+    return bool(value)
+
+
+def file_path(owner: str, value: object) -> str:
+    """Return a path, a string or an os.PathLike object, as a string.
+
+    >>> file_path("save", "model.safetensors")
+    'model.safetensors'
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{owner}: path must be a string or a Path, received {received(value)}")
+    if not os.fspath(value):
+        raise ValueError(f"{owner}: path is empty; expected the name of a file")
+    return os.fsdecode(value)
+
+
+def rows_of(shape: tuple[int, ...]) -> str:
+    """The shape of an array that has rows of this shape, for an error.
+
+    >>> rows_of((28, 28)), rows_of(())
+    ('(rows, 28, 28)', '(rows,)')
+    """
+    return f"({', '.join(map(str, ('rows', *shape)))}{'' if shape else ','})"
 
 
 def settle(frozen: object, **fields: object) -> None:
@@ -137,9 +175,28 @@ def _suggestion(name: str, table: Mapping[str, object]) -> str:
     """Say which known name is nearest to a wrong one, or nothing."""
     import difflib  # only needed to explain an error
 
+    other = _ELSEWHERE.get(_fold(name))
+    if other in table:
+        return f" did you mean {other!r}?"
     folded = {_fold(known): known for known in table}
     near = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.5)
     return f" did you mean {folded[near[0]]!r}?" if near else ""
+
+
+# What other libraries call it, folded: too far from our names to be found by likeness.
+_ELSEWHERE = {
+    "acc": "accuracy",
+    "bce": "binary_cross_entropy",
+    "binarycrossentropy": "binary_cross_entropy",
+    "categoricalcrossentropy": "cross_entropy",
+    "ce": "cross_entropy",
+    "crossentropy": "cross_entropy",
+    "l1": "mae",
+    "meanabsoluteerror": "mae",
+    "meansquarederror": "mse",
+    "sparsecategoricalcrossentropy": "cross_entropy",
+    "swish": "silu",
+}
 
 
 def _fold(name: str) -> str:
@@ -163,6 +220,6 @@ def describe(value: object) -> str:
         for field in fields
         if hasattr(value, field.name)
         and (own := getattr(value, field.name)) is not field.default
-        and own != field.default
+        and (isinstance(own, np.ndarray) or own != field.default)
     ]
     return f"{type(value).__name__}({', '.join(shown)})"

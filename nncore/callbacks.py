@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._names import integer, lookup, real, received
+from ._names import boolean, file_path, integer, lookup, real, received
 
 __all__ = [
     "CSVLogger",
@@ -66,7 +66,7 @@ class LambdaCallback(Callback):
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         known = {hook: hook for hook in vars(Callback) if hook.startswith("on_")}
         for hook, function in hooks.items():
-            lookup("hook of LambdaCallback", hook, known)
+            lookup("hook", hook, known, "LambdaCallback")
             if not callable(function):
                 raise TypeError(
                     f"LambdaCallback: {hook} must be a function, received {received(function)}"
@@ -99,7 +99,7 @@ class EarlyStopping(Callback):
         self.patience = integer("EarlyStopping", "patience", patience, at_least=0)
         self.min_delta = real("EarlyStopping", "min_delta", min_delta, "[0, inf)")
         self.mode = _direction("EarlyStopping", mode, monitor)
-        self.restore_best = restore_best
+        self.restore_best = boolean("EarlyStopping", "restore_best", restore_best)
         self._forget()
 
     def _forget(self) -> None:
@@ -157,9 +157,9 @@ class ModelCheckpoint(Callback):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = file_path("ModelCheckpoint", path)
+        self.save_best_only = boolean("ModelCheckpoint", "save_best_only", save_best_only)
         self.monitor = "val_loss" if monitor is None and save_best_only else monitor
-        self.save_best_only = save_best_only
         self.mode = _direction("ModelCheckpoint", mode, self.monitor or "")
         self.best = inf if self.mode == "min" else -inf
 
@@ -202,7 +202,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = file_path("CSVLogger", path)
         self._columns: list[str] = []
 
     def on_train_begin(self, model: Any) -> None:
@@ -276,6 +276,34 @@ class ReduceLROnPlateau(Callback):
                 model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
 
 
+def checked(callbacks: Any) -> tuple[Callback, ...]:
+    """What `fit` was given, as a tuple of callbacks."""
+    found = () if callbacks is None else callbacks
+    if isinstance(found, (Callback, type)):
+        found = (found,)
+    if not isinstance(found, (list, tuple)):
+        raise TypeError(
+            f"fit: received callbacks {received(found)}; expected a list of objects of nn.callbacks"
+        )
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
+            )
+    return tuple(found)
+
+
+def check_monitors(callbacks: tuple[Callback, ...], validated: bool) -> None:
+    """ValueError for a callback that waits for what no epoch can give."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("val_") and not validated:
+            raise ValueError(
+                f"fit: {type(callback).__name__} monitors {monitor!r}, but there are no validation "
+                f"data: give validation_data or validation_split, or monitor {monitor[4:]!r}"
+            )
+
+
 _LARGER_IS_BETTER = ("accuracy", "auc", "f1", "precision", "r2", "recall", "top_k")
 
 
@@ -285,7 +313,7 @@ def _direction(owner: str, mode: str, monitor: str) -> str:
         raise TypeError(
             f"{owner}: monitor must be a name of the logs, received {received(monitor)}"
         )
-    mode = lookup(f"mode of {owner}", mode, {"auto": "auto", "min": "min", "max": "max"})
+    mode = lookup("mode", mode, {"auto": "auto", "min": "min", "max": "max"}, owner)
     if mode != "auto":
         return mode
     return "max" if any(name in monitor for name in _LARGER_IS_BETTER) else "min"

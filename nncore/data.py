@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore._kernels.gather import all_finite
-from nncore._names import real, received
+from nncore._names import real, received, rows_of
 
 if TYPE_CHECKING:
     from nncore._kernels.gather import Gather
+    from nncore.graph import Shapes
     from nncore.losses import Loss
     from nncore.plan import Plan
 
@@ -25,9 +26,18 @@ STRETCH_BYTES = 32 << 20  # at most this much is converted at a time
 
 
 def real_array(what: str, value: Any) -> np.ndarray:
-    """The value as an array of real numbers; TypeError where it is none."""
+    """The value as an array of real numbers; TypeError where it is none, ValueError where some of
+    its rows are shorter, or some of its numbers masked."""
     if hasattr(value, "toarray") and not hasattr(value, "__array__"):
         raise TypeError(f"{what}: received a sparse matrix; pass {what}.toarray()")
+    if value is None or isinstance(value, (dict, type)):
+        hint = f"; pass one of its values, {what}[...]" if isinstance(value, dict) else ""
+        raise TypeError(f"{what}: received {received(value)}; expected an array of numbers{hint}")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{what}: received a masked array with {np.ma.count_masked(value)} masked numbers; "
+            "fill them (x.filled(0)) or drop their rows"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -35,9 +45,19 @@ def real_array(what: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{what}: received an array of dtype {array.dtype}; expected real numbers "
-            "(convert it: numpy.asarray(..., dtype='float32'))"
+            f"({_ADVICE.get(array.dtype.kind, _CONVERT)})"
         )
     return array
+
+
+_CONVERT = "convert it: numpy.asarray(..., dtype='float32')"
+_ADVICE = {  # by the kind of dtype
+    "M": "count from a date: (x - x.min()) / numpy.timedelta64(1, 'D')",
+    "m": "count in a unit: x / numpy.timedelta64(1, 's')",
+    "U": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
+    "S": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
+    "c": "give real and imaginary part a column each",
+}
 
 
 def as_list(what: str, value: Any, count: int) -> list[Any]:
@@ -50,11 +70,11 @@ def as_list(what: str, value: Any, count: int) -> list[Any]:
     return list(value)
 
 
-def input_arrays(x: Any, shapes: Sequence[tuple[int, ...]], owner: str) -> list[np.ndarray]:
+def input_arrays(x: Any, shapes: Shapes, owner: str) -> list[np.ndarray]:
     """The inputs as arrays (rows, *shape), as many rows in each."""
-    arrays = []
-    for i, (value, shape) in enumerate(zip(as_list("x", x, len(shapes)), shapes, strict=True)):
-        what = "x" if len(shapes) == 1 else f"x[{i}]"
+    arrays, count = [], len(shapes.inputs)
+    for i, (value, shape) in enumerate(zip(as_list("x", x, count), shapes.inputs, strict=True)):
+        what = "x" if count == 1 else f"x[{i}]"
         array = real_array(what, value)
         if array.shape[1:] != shape or array.ndim < 1:
             hint = ""
@@ -64,14 +84,16 @@ def input_arrays(x: Any, shapes: Sequence[tuple[int, ...]], owner: str) -> list[
                 hint = "; give each number a row of its own: x[:, None]"
             elif len(shape) == 3 and array.shape[1:] == (shape[2], *shape[:2]):
                 hint = "; images have their channels last: numpy.moveaxis(x, 1, -1)"
-            expected = ", ".join(map(str, ("rows", *shape)))
             raise ValueError(
-                f"{owner}: received {what} of shape {array.shape}; expected ({expected}){hint}"
+                f"{owner}: received {what} of shape {array.shape}; expected {rows_of(shape)}"
+                f"{shapes.first}{hint}"
             )
         arrays.append(array)
     counts = {len(array) for array in arrays}
     if len(counts) > 1:
-        raise ValueError(f"{owner}: received inputs of {sorted(counts)} rows; expected as many")
+        raise ValueError(
+            f"{owner}: received inputs of {sorted(counts)} rows; expected as many rows in each"
+        )
     if counts == {0}:
         raise ValueError(f"{owner}: received an empty batch; expected at least one row")
     return arrays
@@ -156,8 +178,7 @@ def examples(
     class_weight: dict[int, float] | None,
     *,
     owner: str,
-    input_shapes: Sequence[tuple[int, ...]],
-    output_shapes: Sequence[tuple[int, ...]],
+    shapes: Shapes,
     losses: Sequence[Loss],
     finite: bool,
 ) -> Examples:
@@ -166,11 +187,11 @@ def examples(
     ``finite``: also that arrays in memory have no NaN; memory-mapped files, which that would read
     twice, are checked batch by batch in any case.
     """
-    inputs = input_arrays(x, input_shapes, owner)
+    inputs = input_arrays(x, shapes, owner)
     rows = len(inputs[0])
     if y is None:
         raise ValueError(f"{owner}: received no y; expected the targets of {rows} rows")
-    targets, shapes = [], []
+    targets, target_shapes = [], []
     for i, value in enumerate(as_list("y", y, len(losses))):
         what = "y" if len(losses) == 1 else f"y[{i}]"
         target = real_array(what, value)
@@ -178,10 +199,10 @@ def examples(
             count = len(target) if target.ndim else "no"
             raise ValueError(f"{owner}: received {rows} rows of x and {count} of {what}")
         try:
-            shapes.append(losses[i].target_shape(output_shapes[i], target.shape[1:]))
+            target_shapes.append(losses[i].target_shape(shapes.outputs[i], target.shape[1:]))
             if finite and not _is_mapped(target) and not all_finite(target):
                 raise ValueError("NaN or infinite numbers")
-            losses[i].check(target, output_shapes[i])
+            losses[i].check(target, shapes.outputs[i])
         except ValueError as error:
             raise ValueError(
                 f"{owner}: received {what} of shape {target.shape}, dtype {target.dtype}: {error}"
@@ -196,8 +217,10 @@ def examples(
                     f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
                     "needs finite numbers: clean the data or drop such rows"
                 )
-    weight = _weights(owner, rows, sample_weight, class_weight, targets, shapes, output_shapes)
-    return Examples(inputs, targets, weight, tuple(shapes))
+    weight = _weights(
+        owner, rows, sample_weight, class_weight, targets, target_shapes, shapes.outputs
+    )
+    return Examples(inputs, targets, weight, tuple(target_shapes))
 
 
 def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs):
@@ -255,12 +278,12 @@ def _is_mapped(array: np.ndarray) -> bool:
 
 def is_batches(x: Any, y: Any) -> bool:
     """Whether x is an iterable of (x, y) batches rather than numbers."""
-    return (
-        y is None
-        and isinstance(x, Iterable)
-        and not isinstance(x, (np.ndarray, list, tuple, dict, str, bytes))
-        and not hasattr(x, "__array__")
-    )
+    if y is not None or not isinstance(x, Iterable):
+        return False
+    if isinstance(x, (list, tuple)):
+        return bool(x) and all(isinstance(b, tuple) and hasattr(b[0], "__len__") for b in x if b)
+    numbers = isinstance(x, (np.ndarray, dict, set, frozenset, str, bytes, type))
+    return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
 
 
 def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any]:

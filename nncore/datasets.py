@@ -1,4 +1,5 @@
-"""Data sets for examples and tests, from packages on this machine: nothing is downloaded."""
+"""Data sets for examples and tests, from packages on this machine: nothing is downloaded. And
+`augmented`: batches of images changed at random."""
 
 from __future__ import annotations
 
@@ -7,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore.augmentation import augmented
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     _Digits = tuple[NDArray[np.float32], NDArray[np.int64]]  # x, y
     _Images = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-__all__ = ["load_digits", "load_fashion_mnist", "read_idx"]
+__all__ = ["augmented", "load_digits", "load_fashion_mnist", "read_idx"]
 
 _FASHION_MNIST = "/usr/share/datasets/fashion-mnist"  # Debian's package dataset-fashion-mnist
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nncore.failures import explain
 from nncore.plan import FORWARD, Plan
 
 if TYPE_CHECKING:
+    from nncore.graph import Shapes
     from nncore.metrics import Metric
     from nncore.training import Training
 
@@ -24,7 +25,7 @@ class Measures:
     """
 
     def __init__(self, groups: list[list[Metric]]) -> None:
-        self.groups = copy.deepcopy(groups)
+        self.groups = [[copy.deepcopy(metric) for metric in group] for group in groups]
         for group in self.groups:
             for metric in group:
                 metric.reset()
@@ -48,34 +49,24 @@ class Measures:
         return results
 
 
-def try_metrics(model: Training, examples: data.Examples) -> None:
+def try_metrics(model: Training, examples: data.Examples, shapes: Shapes) -> None:
     """One row through each metric: what does not fit is told before anything is trained."""
     measures = Measures(model.metrics)
     if measures:
-        zeros = [np.zeros((1, *shape), model.dtype) for shape in model._output_shapes]
+        zeros = [np.zeros((1, *shape), model.dtype) for shape in shapes.outputs]
         measures.update(examples, slice(0, 1), zeros)
 
 
 def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
-    if isinstance(source, data.Examples):
-        parts: Iterable[data.Examples] = (source,)
-    else:
-        triples = (data.unpack_batch(b, "evaluate") for b in source)
-        parts = (model._examples(x, y, weight, None) for x, y, weight in triples)
+    parts = (source,) if isinstance(source, data.Examples) else _checked(model, source)
     measures = Measures(model.metrics)
     total, rows = 0.0, 0
+    plan, shapes = None, None
     for examples in parts:
         width = min(batch, examples.rows)
-        plan = Plan(
-            model._ready("evaluate"),
-            model._parameters,
-            "evaluation",
-            width,
-            losses=model._losses,
-            targets=examples.target_shapes,
-            weights=examples.weight_shape,
-        )
+        if plan is None or plan.capacity < width or shapes != _row_shapes(examples):
+            plan, shapes = _plan(model, examples, width), _row_shapes(examples)
         for first in range(0, examples.rows, width):
             end = min(examples.rows, first + width)
             examples.load(plan, first, end)
@@ -86,6 +77,33 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             outputs = [plan.array(y, end - first) for y in plan.predictions]
             measures.update(examples, slice(first, end), outputs)
         rows += examples.rows
+        for gather in plan.gathers:
+            gather.release()
     if not rows:
         raise ValueError("evaluate: received no rows")
     return {"loss": total / rows, **measures.results()}
+
+
+def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:
+    for batch in batches:
+        x, y, weight = data.unpack_batch(batch, "evaluate")
+        examples = model._examples(x, y, weight)
+        model._needs_shapes(x)
+        yield examples
+
+
+def _row_shapes(examples: data.Examples) -> tuple[Any, ...]:
+    return examples.target_shapes, examples.weight_shape
+
+
+def _plan(model: Training, examples: data.Examples, rows: int) -> Plan:
+    """A plan of its own: evaluation may run while another thread trains."""
+    return Plan(
+        model._ready("evaluate"),
+        model._parameters,
+        "evaluation",
+        rows,
+        losses=model._losses,
+        targets=examples.target_shapes,
+        weights=examples.weight_shape,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from nncore._kernels.gather import Gather
 from nncore._kernels.python import PythonOp
 
 if TYPE_CHECKING:
-    from nncore._kernels.op import Op, Tensor
+    from nncore._kernels.op import Tensor
     from nncore.plan import Plan
 
 
@@ -37,7 +37,7 @@ def explain(plan: Plan, status: int, step: int | None = None) -> Exception:
     )
 
 
-def _bad_data(plan: Plan, op: Op) -> Exception:
+def _bad_data(plan: Plan, op: Any) -> Exception:
     if isinstance(op, PythonOp):
         return op.error
     if isinstance(op, Gather):
@@ -52,8 +52,8 @@ def _bad_data(plan: Plan, op: Op) -> Exception:
     name = type(op).__name__
     if name == "Embedding":
         return ValueError(
-            f"layer {op.layer!r}: received a number that is no row of the table; expected "
-            f"integers 0 <= x < {op.inputs[1].shape[0]}"
+            f"layer {op.layer!r}: received {op.wrong:.10g}, which is no row of the table; "
+            f"expected integers 0 <= x < {op.inputs[1].shape[0]}"
         )
     return ValueError(
         f"y: received targets that {op.layer} cannot take; expected class labels that are "

@@ -3,8 +3,11 @@ architecture. A file never names code: only nncore's own classes, and those the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
@@ -49,54 +52,58 @@ def save(model: Any, path: Any, training_state: bool) -> None:
     safetensors.save(path, tensors, {"nncore": text})
 
 
-def load(path: Any, custom: dict[str, type]) -> Any:
+def load(path: Any, custom: Any) -> Any:
     """See `nncore.load`."""
+    _check_custom(custom)
+    tensors, metadata = safetensors.load(path)
+    with _naming(path):
+        description = _description(metadata)
+        model = _build(description, tensors, custom)
+        _fill(model, tensors)
+        if "training" in description:
+            _restore(model, tensors, description["training"])
+    return model
+
+
+def _build(description: dict[str, Any], tensors: dict[str, Any], custom: dict[str, type]) -> Any:
+    """The described model, compiled if that one was, with parameters yet to fill."""
     from nncore.graph import Graph
     from nncore.model import Model
     from nncore.sequential import Sequential
 
-    tensors, description = _read(path)
-    try:
-        classes = {"Model": Model, "Sequential": Sequential}
-        cls = classes.get(description["class"]) or custom.get(description["class"], Model)
-        model = cls.__new__(cls)
-        model._start(description["seed"], description["dtype"])
-        inputs, outputs = _build_graph(description["graph"], custom)
-        model._build(
-            Graph(inputs, outputs, "load"),
-            check=lambda specs: _check(
-                path, {n: shape for n, (shape, _) in specs.items()}, tensors
-            ),
+    classes: dict[str, Any] = {**custom, "Model": Model, "Sequential": Sequential}
+    cls = classes.get(description["class"], Model)
+    model = cls.__new__(cls)
+    model._start(description["seed"], description["dtype"])
+    inputs, outputs = _build_graph(description["graph"], custom)
+    model._build(
+        Graph(inputs, outputs, "load"),
+        check=lambda specs: _check({n: shape for n, (shape, _) in specs.items()}, tensors),
+    )
+    if isinstance(model, Sequential):
+        graph = model._ready("load")
+        model.layers = (*graph.inputs, *(s.layer for _, s in graph.nodes))
+    if "compile" in description:
+        told = description["compile"]
+        model.compile(
+            _construct(told["optimizer"], custom),
+            [_construct(loss, custom) for loss in told["loss"]],
+            [[_construct(m, custom) for m in group] for group in told["metrics"]],
         )
-        if isinstance(model, Sequential):
-            model.layers = (*model.graph.inputs, *(s.layer for _, s in model.graph.nodes))
-        if "compile" in description:
-            told = description["compile"]
-            model.compile(
-                _construct(told["optimizer"], custom),
-                [_construct(loss, custom) for loss in told["loss"]],
-                [[_construct(m, custom) for m in group] for group in told["metrics"]],
-            )
-    except _DAMAGE as error:
-        raise ValueError(f"{path}: its description is damaged ({error!r})") from error
-    _fill(path, model, tensors)
-    if "training" in description:
-        state = description["training"]
-        if not isinstance(state, dict):
-            raise ValueError(f"{path}: its training state is damaged ({received(state)})")
-        moments = model._moments.copy()
-        for i in range(len(moments)):
-            for name, part in model._parameters.split(moments[i]).items():
-                saved = tensors.get(f"{STATE}{i}.{name}")
-                if saved is None or saved.shape != part.shape:
-                    raise ValueError(f"{path}: the optimizer's state of {name!r} does not fit")
-                part[...] = saved
-        try:
-            integer("its optimizer", "step", state["step"], at_least=0)
-            model._restore_training({**state, "moments": moments})
-        except (*_DAMAGE, ValueError) as error:
-            raise ValueError(f"{path}: its training state is damaged ({error!r})") from error
     return model
+
+
+def _restore(model: Any, tensors: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+    """Puts the optimizer's moments and the generators back."""
+    moments = model._moments.copy()
+    for i in range(len(moments)):
+        for name, part in model._parameters.split(moments[i]).items():
+            saved = tensors.get(f"{STATE}{i}.{name}")
+            if saved is None or saved.shape != part.shape:
+                raise ValueError(f"the optimizer's state of {name!r} does not fit")
+            part[...] = saved
+    integer("its optimizer", "step", state["step"], at_least=0)
+    model._restore_training({**state, "moments": moments})
 
 
 # What a description that is not ours may lead to on the way; ValueErrors say it better themselves.
@@ -104,57 +111,79 @@ _DAMAGE = (KeyError, TypeError, AttributeError, IndexError, OverflowError, Memor
            RecursionError)  # fmt: skip
 
 
+@contextlib.contextmanager
+def _naming(path: Any) -> Iterator[None]:
+    """Whatever is wrong inside is a ValueError that names the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+    except _DAMAGE as error:
+        raise ValueError(f"{os.fspath(path)}: its description is damaged ({error!r})") from error
+
+
+def _check_custom(custom: Any) -> None:
+    if not isinstance(custom, dict):
+        raise TypeError(f"load: custom must be a dict of name to class, received {custom!r}")
+    for name, value in custom.items():
+        if not isinstance(name, str) or not isinstance(value, type):
+            raise TypeError(
+                f"load: custom has {name!r}: {received(value)}; expected a name and its class"
+            )
+
+
 def load_weights(model: Any, path: Any) -> None:
     """See `Model.load_weights`."""
     model._ready("load_weights")
     tensors, _ = safetensors.load(path)
-    _fill(path, model, tensors)
+    with _naming(path):
+        _fill(model, tensors)
 
 
-def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    tensors, metadata = safetensors.load(path)
+def _description(metadata: dict[str, str]) -> dict[str, Any]:
+    """The model's description in a file's metadata."""
     if "nncore" not in metadata:
         raise ValueError(
-            f"{path}: has tensors but no nncore model; for weights alone build the model and call "
+            "has tensors but no nncore model; for weights alone build the model and call "
             "load_weights"
         )
     try:
-        description = json.loads(metadata["nncore"])
-        version = integer(str(path), "format", description["format"], at_least=1)
+        description: dict[str, Any] = json.loads(metadata["nncore"])
+        version = integer("its description", "format", description["format"], at_least=1)
     except (*_DAMAGE, ValueError) as error:
-        raise ValueError(f"{path}: its description is damaged ({error!r})") from None
+        raise ValueError(f"its description is damaged ({error!r})") from None
     if version > FORMAT:
         raise ValueError(
-            f"{path}: written by a newer nncore (format {version}; this one reads up to {FORMAT}): "
+            f"written by a newer nncore (format {version}; this one reads up to {FORMAT}): "
             "upgrade nncore"
         )
-    return tensors, description
+    return description
 
 
-def _fill(path: Any, model: Any, tensors: dict[str, np.ndarray]) -> None:
+def _fill(model: Any, tensors: dict[str, np.ndarray]) -> None:
     """Copies tensors into the parameters and buffers, after all of them were checked."""
     own = {**model.params, **model.buffers}
-    _check(path, {name: view.shape for name, view in own.items()}, tensors)
+    _check({name: view.shape for name, view in own.items()}, tensors)
     for name, view in own.items():
         view[...] = tensors[name]
 
 
-def _check(path: Any, shapes: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+def _check(shapes: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     """Refuses tensors that are not those of a model whose parameters have these shapes."""
     known = {f"{STATE}{i}.{name}" for name in shapes for i in range(MOST_MOMENTS)}
     missing = sorted(set(shapes) - set(tensors))
     extra = sorted(set(tensors) - set(shapes) - known)
     if missing or extra:
         raise ValueError(
-            f"{path}: does not fit this model: missing {missing[:5]}, not known here {extra[:5]}"
+            f"does not fit this model: missing {missing[:5]}, not known here {extra[:5]}"
         )
     for name, shape in shapes.items():
         if tensors[name].shape != tuple(shape):
             raise ValueError(
-                f"{path}: {name!r} has shape {tensors[name].shape}; this model's is {tuple(shape)}"
+                f"{name!r} has shape {tensors[name].shape}; this model's is {tuple(shape)}"
             )
         if tensors[name].dtype.kind != "f":
-            raise ValueError(f"{path}: {name!r} has dtype {tensors[name].dtype}; expected floats")
+            raise ValueError(f"{name!r} has dtype {tensors[name].dtype}; expected floats")
 
 
 # ---- objects as JSON: {"class": name, field: value, ...} -----------------------------------------
@@ -174,7 +203,9 @@ def _describe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_describe(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
+        }
         return {"class": _class_name(value), **fields}
     if isinstance(value, metrics.Metric):
         arguments = {name: getattr(value, name) for name in signature(type(value)).parameters}
@@ -215,6 +246,7 @@ def _describe_graph(graph: Any) -> dict[str, Any]:
     inputs, layers, calls, outputs = graph.flat()
     return {
         "inputs": [list(symbol.shape) for symbol in inputs],
+        "input_names": [symbol.name for symbol in inputs],
         "layers": [_describe(layer) for layer in layers],
         "calls": calls,
         "outputs": outputs,
@@ -222,7 +254,9 @@ def _describe_graph(graph: Any) -> dict[str, Any]:
 
 
 def _build_graph(description: dict[str, Any], custom: dict[str, type]):
-    inputs = [Input(tuple(shape)) for shape in description["inputs"]]
+    shapes = description["inputs"]
+    names = description.get("input_names", [None] * len(shapes))  # older files have none
+    inputs = [Input(tuple(shape), name=name) for shape, name in zip(shapes, names, strict=True)]
     layers = [_construct(layer, custom) for layer in description["layers"]]
     graph = Graph.from_flat(inputs, layers, description["calls"], description["outputs"], "load")
     return graph.inputs, graph.outputs

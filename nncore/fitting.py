@@ -147,9 +147,9 @@ class Fit:
         model, total, rows = self.model, 0.0, 0
         for batch in self.train:
             x, y, weight = data.unpack_batch(batch, "fit")
+            examples = model._examples(x, y, weight)
             model._needs_shapes(x)
             model._needs_compile("fit")
-            examples = model._examples(x, y, weight, None)
             loss, count = self._pass(examples, examples.rows, None, measures)
             total, rows = total + loss, rows + count
             self.progress.show(rows, {"loss": total / rows})

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nncore.layers.base import Input, Layer, Symbol
+from nncore.losses import closing
+
+if TYPE_CHECKING:
+    from nncore._kernels.op import Tensor
 
 
 class Graph:
@@ -25,6 +29,10 @@ class Graph:
         self.outputs: tuple[Symbol, ...] = tuple(outputs)
         if not self.inputs or not self.outputs:
             raise ValueError(f"{owner}: needs at least one input and one output")
+        if len(set(self.inputs)) < len(self.inputs):
+            raise ValueError(
+                f"{owner}: received one Input more than once in inputs; make an nn.Input for each"
+            )
         found: set[Symbol] = set()
         waiting = list(self.outputs)
         while waiting:
@@ -69,3 +77,27 @@ class Graph:
 
     def __reduce__(self) -> Any:  # symbols refer to one another as deeply as the network is
         return Graph.from_flat, (*self.flat(), "Graph")
+
+
+class Shapes(NamedTuple):
+    """What a network takes and gives: the shape of one row of each input and output, what each
+    output closes with (see `losses.closing`), and, for messages, the layer that takes x."""
+
+    inputs: list[tuple[int, ...]]
+    outputs: list[tuple[int, ...]]
+    closing: list[tuple[str, bool]]
+    first: str
+
+    @classmethod
+    def of(cls, graph: Graph, outputs: Sequence[Tensor]) -> Shapes:
+        """Of a graph and the outputs that its layers declared."""
+        takers = [(name, s.layer) for name, s in graph.nodes if graph.inputs[0] in s.inputs]
+        first = ""
+        if len(graph.inputs) == len(takers) == 1:
+            first = f" for layer {takers[0][0]!r}, {takers[0][1].describe()}"
+        return cls(
+            [symbol.shape for symbol in graph.inputs],
+            [y.shape for y in outputs],
+            [closing(y) for y in outputs],
+            first,
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
+from nncore._names import received
 from nncore.data import Examples
 
 
@@ -55,12 +57,19 @@ class History:
         return f"History({len(self.epoch)} epochs, last {last})"
 
 
+# Numbers first: a terminal that is too narrow cuts off the bar and the speed, not them.
+BAR = "{desc}{postfix} |{bar}| {n_fmt}/{total_fmt} rows, {elapsed}, {rate_fmt}"
+NO_TOTAL = "{desc}{postfix} | {n_fmt} rows, {elapsed}, {rate_fmt}"
+
+
 class Progress:
     """A bar for each epoch, or nothing."""
 
-    def __init__(self, verbose: Any, epochs: int, train: Any, batch: int) -> None:
-        if verbose not in ("auto", True, False, 0, 1, 2):
-            raise ValueError(f"fit: received verbose {verbose!r}; expected 'auto', True or False")
+    def __init__(self, verbose: Any, epochs: int, train: Any) -> None:
+        if not isinstance(verbose, (str, int)) or verbose not in ("auto", True, False, 2):
+            raise ValueError(
+                f"fit: received verbose {received(verbose)}; expected 'auto', True or False"
+            )
         self.shown = _has_screen() if verbose == "auto" else bool(verbose)
         self.epochs = epochs
         self.rows = train.rows if isinstance(train, Examples) else None
@@ -73,6 +82,7 @@ class Progress:
             self.bar = tqdm(
                 total=self.rows, desc=f"epoch {epoch + 1}/{self.epochs}", unit=" rows",
                 unit_scale=True, leave=True,
+                bar_format=BAR if self.rows else NO_TOTAL, **_size(),
             )  # fmt: skip
 
     def show(self, rows: int, logs: dict[str, float]) -> None:
@@ -91,9 +101,14 @@ class Progress:
             self.bar.close()
             self.bar = None
 
-    def quiet(self) -> Progress:
-        """One that shows nothing."""
-        return Progress(False, 1, None, 1)
+
+def _size() -> dict[str, int]:
+    """The usual size for a terminal that does not know its own; else tqdm finds it."""
+    try:
+        unknown = os.get_terminal_size(sys.stderr.fileno()).columns == 0
+    except (OSError, ValueError, AttributeError):  # no terminal, or no file at all
+        unknown = False
+    return {"ncols": 80, "nrows": 24} if unknown else {}
 
 
 def _has_screen() -> bool:

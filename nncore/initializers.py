@@ -307,6 +307,22 @@ def get(initializer: str | Initializer | Callable[..., Any]) -> Callable[..., An
     return resolve("initializer", initializer, _NAMES, Initializer)
 
 
+def checked(parameter: str, initializer: Callable[..., Any]) -> Callable[..., Any]:
+    """The initializer, with its errors told as a ValueError that names the parameter."""
+    owner = f"{parameter}: its initializer {initializer!r}"
+
+    def draw(shape: Sequence[int], rng: np.random.Generator) -> NDArray[Any]:
+        try:
+            values = np.asarray(initializer(shape, rng))
+        except Exception as error:
+            raise ValueError(f"{owner} failed for shape {shape}: {error!r}") from error
+        if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+            raise ValueError(f"{owner} returned {values.dtype} numbers that are not all finite")
+        return values
+
+    return draw
+
+
 def _fans(shape: Sequence[int]) -> tuple[int, int]:
     """How many inputs one unit sums, and how many units one input feeds: (n_in, n_out)."""
     if len(shape) < 2:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import data
 from nncore.evaluation import evaluate
 from nncore.failures import NonFiniteError, explain
 from nncore.plan import BACKWARD, FORWARD
@@ -24,35 +23,33 @@ def minimize(fit: Fit) -> None:
     import scipy.optimize
 
     model, examples = fit.model, fit.train
-    if not isinstance(examples, data.Examples):
-        raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
     optimizer: Any = model.optimizer
     p = model._parameters
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
     best, epoch = p.values.copy(), 0
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        p.values[...] = flat
+        with np.errstate(over="ignore"):  # a trial beyond float32: then the loss is not finite
+            p.values[...] = flat
         loss, gradient = 0.0, np.zeros(p.values.size)
         for first in range(0, examples.rows, plan.capacity):
             end = min(examples.rows, first + plan.capacity)
             examples.load(plan, first, end)
             # The same random numbers each time: the function must not change under the search.
             status = plan.execute(FORWARD | BACKWARD, 0, end - first, 0.0, model._passes)
-            if status:
-                raise explain(plan, status)
+            if status or not (np.isfinite(plan.loss) and np.isfinite(p.gradients).all()):
+                raise explain(plan, status, epoch + 1)
             share = (end - first) / examples.rows
             loss += plan.loss * share
             gradient += p.gradients * share
+        if not np.isfinite(flat).all():
+            raise NonFiniteError("a parameter is not finite", epoch + 1)
         decay = optimizer.weight_decay
-        loss += 0.5 * decay * float(flat @ flat)
-        return loss, gradient + decay * flat
+        return loss + 0.5 * decay * float(flat @ flat), gradient + decay * flat
 
     def on_iteration(intermediate_result: Any) -> None:
         # The parameter's name is what makes scipy pass the loss along.
         nonlocal epoch
-        if not np.isfinite(intermediate_result.fun):
-            raise NonFiniteError("the loss is not finite", epoch + 1)
         best[...] = p.values[...] = intermediate_result.x
         logs = {"loss": float(intermediate_result.fun)}
         if any(model.metrics):

@@ -2,7 +2,8 @@
 
 Classification losses work on logits: a closing softmax (for cross-entropy) or sigmoid (for binary
 cross-entropy) of the network is taken in by the loss, which is exact where the probability itself
-would be 0 or 1 in floating point.
+would be 0 or 1 in floating point. A closing activation of the other kind is refused. Metrics are
+given the probabilities in either case.
 """
 
 from __future__ import annotations
@@ -13,13 +14,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore._kernels import loss as kernels
+from nncore._kernels.activation import Activation
 from nncore._kernels.python import PythonLoss
-from nncore._names import describe, lookup, real
+from nncore._names import describe, real, resolve, rows_of
 from nncore.layers.base import layer
+from nncore.planner import root
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
     from nncore.plan import Plan
+
+
+# Activations that turn logits into probabilities, and the loss that goes with each.
+_LOSS_OF = {
+    "softmax": "cross_entropy", "log_softmax": "cross_entropy", "sigmoid": "binary_cross_entropy",
+    "hard_sigmoid": None,
+}  # fmt: skip
+
+
+def closing(x: Tensor) -> tuple[str, bool]:
+    """The activation that a network's output closes with, "" for none, and whether the output
+    still has its last axis: only views, of Reshape or Flatten, may stand between."""
+    y = root(x)
+    if not isinstance(y.producer, Activation):
+        return "", True
+    return y.producer.name, x.shape[-1:] == y.shape[-1:]
 
 
 def check_smoothing(owner: str, value: float) -> None:
@@ -53,13 +72,36 @@ class Loss:
         """Closing activations that this loss takes in."""
         return ()
 
+    def takes_in(self, activation: str, whole: bool) -> bool:
+        """Whether this loss works on what the network's closing activation was applied to.
+
+        ``whole``: no Reshape changed the last axis since. ValueError where the loss would squash
+        what is squashed already.
+        """
+        if not self.folds or activation not in _LOSS_OF:
+            return False
+        if activation in self.folds and (whole or activation == "sigmoid"):
+            return True
+        name, own = describe(self), self.folds[0]
+        other = _LOSS_OF.get(activation)
+        if activation in self.folds:
+            raise ValueError(
+                f"{name}: received a network that applies {activation} and then changes the last "
+                "axis; apply it after the Reshape, or leave it out: this loss works on logits"
+            )
+        raise ValueError(
+            f"{name}: received a network that closes with {activation}; this loss works on logits "
+            f"and takes in {own}: close with {own} or no activation"
+            + (f", or use the loss {other!r}" if other else "")
+        )
+
     def target_shape(self, output: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one row of the targets; ValueError where ``target`` does not fit."""
         if int(np.prod(target)) == int(np.prod(output)) and (
             target == output or output == (*target, 1) or target == (*output, 1)
         ):
             return output
-        raise ValueError(f"expected {('rows', *output)}, one number for each of the output")
+        raise ValueError(f"expected {rows_of(output)}, one number for each of the output")
 
     def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
         """ValueError for targets whose values this loss does not take."""
@@ -71,7 +113,8 @@ class Loss:
         raise TypeError(f"{type(self).__name__} defines no backward")
 
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        """Puts the loss on a plan; returns what metrics compare with the targets."""
+        """Puts the loss on a plan; returns what metrics compare with the targets: x, or, of a
+        classification loss, the probabilities."""
         plan.add(PythonLoss(x, target, weight, self.forward, self.backward, plan.array))
         return x
 
@@ -105,7 +148,8 @@ class CrossEntropy(Loss):
         if target in (output[:-1], (*output[:-1], 1)):
             return output[:-1]
         raise ValueError(
-            f"expected labels {('rows', *output[:-1])} or probabilities {('rows', *output)}"
+            f"expected labels of shape {rows_of(output[:-1])} or probabilities of shape "
+            f"{rows_of(output)}"
         )
 
     def check(self, target: np.ndarray, output: tuple[int, ...]) -> None:
@@ -114,6 +158,12 @@ class CrossEntropy(Loss):
         if target.shape[1:] == output:
             if not target.min() >= 0:
                 raise ValueError("probabilities below 0, or NaN")
+            sums = target.sum(axis=-1, dtype=np.float64)
+            wrong = np.abs(sums - 1) > 0.01
+            if wrong.any():
+                raise ValueError(
+                    f"probabilities that sum to {sums[wrong][0]:.4g}; expected 1 for each example"
+                )
             return
         classes = output[-1]
         low, high = target.min(), target.max()
@@ -222,4 +272,4 @@ def get(loss: Any) -> Loss:
     >>> get("mse")
     MeanSquaredError()
     """
-    return loss if isinstance(loss, Loss) else lookup("loss", loss, _NAMES)()
+    return resolve("loss", loss, _NAMES, Loss)

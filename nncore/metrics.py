@@ -1,14 +1,18 @@
 """Metrics: how good the predictions are, gathered batch by batch.
 
 `update(y_true, y_pred, sample_weight)` adds a stretch of examples, `result()` is the value over all
-of them (however they were split), `reset()` forgets. Predictions are what the network puts out;
-those of a classifier come in one of three forms, N being any leading axes (batch, or batch, time):
+of them (however they were split), `reset()` forgets. In `fit` and `evaluate` y_pred is what the
+network puts out, but with a classification loss it is always the probabilities, whether the
+network closes with softmax or sigmoid or puts out logits: "mae" and "mse" then are distances of
+probabilities. Those of a classifier come in one of three forms, N being any leading axes (batch, or
+batch, time):
 
     classes     y_pred (N, C), scores of C >= 2 classes; y_true (N,) or (N, 1) integer labels,
                 or (N, C) one-hot or probabilities. The class of an example is its largest score.
     yes or no   y_pred (N,) or (N, 1); y_true of either shape, 0 or 1. Yes is y_pred > threshold:
-                0.5 fits probabilities, use threshold=0 for a network that puts out logits.
+                0.5 fits probabilities; 0 is for logits that you hand to `update` yourself.
     many yes    `multi_label=True`: y_pred and y_true (N, L), L separate questions of yes or no.
+                Precision, Recall and F1 average over the L labels as they do over classes.
 
 `sample_weight` has the leading axes of the answers: (N,), or (batch,) for all their time steps.
 Shapes that do not fit, and labels that are no classes, raise ValueError.
@@ -30,7 +34,7 @@ from ._metric_base import (
     numbers,
     values,
 )
-from ._names import positive_int, real, resolve
+from ._names import boolean, positive_int, real, received, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -65,7 +69,7 @@ class Accuracy(Mean):
         self, threshold: float = 0.5, multi_label: bool = False, name: str | None = None
     ) -> None:
         self.threshold = real("Accuracy", "threshold", threshold)
-        self.multi_label = multi_label
+        self.multi_label = boolean("Accuracy", "multi_label", multi_label)
         super().__init__(name)
 
     def each(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[Any]:
@@ -297,6 +301,33 @@ _NAMES: dict[str, type[Metric]] = {
     "recall": Recall,
     "top_k": TopK,
 }
+
+
+def grouped(metrics: Any, outputs: int) -> list[list[Metric]]:
+    """What `compile` was given, as metrics for each output.
+
+    A list of lists is one list for each output; a flat list is for all of them.
+    Raises TypeError for what is no list, ValueError for another number of lists, unknown names,
+    or two metrics of one name for an output.
+    """
+    if metrics is None or isinstance(metrics, (str, Metric)):
+        metrics = [] if metrics is None else [metrics]
+    if not isinstance(metrics, (list, tuple)):
+        raise TypeError(f"compile: received metrics {received(metrics)}; expected a list of them")
+    nested = bool(metrics) and all(isinstance(m, (list, tuple)) for m in metrics)
+    groups = list(metrics) if nested else [metrics] * outputs
+    if len(groups) != outputs:
+        raise ValueError(f"compile: received metrics for {len(groups)} of {outputs} outputs")
+    found = [[get(metric) for metric in group] for group in groups]
+    for group in found:
+        names = [metric.name for metric in group]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"compile: received two metrics with the name {twice[0]!r}; give one another "
+                f"name, as in {type(group[names.index(twice[0])]).__name__}(name='other')"
+            )
+    return found
 
 
 def get(metric: str | Metric) -> Metric:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nncore import data
+from nncore import data, initializers
 from nncore._kernels.entry import Entry
-from nncore._names import integer, positive_int
-from nncore.graph import Graph
+from nncore._names import boolean, integer, positive_int
+from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
@@ -45,13 +45,13 @@ class Model(Training, Entry):
         dtype: str = "float32",
     ) -> None:
         self._start(seed, dtype)
-        as_tuple = [tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (inputs, outputs)]
-        self._build(Graph(*as_tuple, type(self).__name__))
+        first, last = (v if isinstance(v, (tuple, list)) else (v,) for v in (inputs, outputs))
+        self._build(Graph(first, last, type(self).__name__))
 
     def _start(self, seed: int | None, dtype: Any) -> None:
         """What does not depend on the layers."""
         try:
-            self.dtype = np.dtype(dtype)
+            self.dtype = np.dtype(object if dtype is None else dtype)
         except TypeError:
             self.dtype = np.dtype(object)
         if self.dtype not in (np.float32, np.float64):
@@ -80,10 +80,13 @@ class Model(Training, Entry):
         declared = Plan(graph, parameters, "declare")
         if check is not None:
             check({**parameters.specs, **parameters.buffer_specs})
+        for name, (shape, initializer) in parameters.specs.items():
+            parameters.specs[name] = shape, initializers.checked(name, initializer)
         parameters.allocate()
         parameters.initialize(np.random.Generator(np.random.PCG64(self._initial)))
         self._parameters = parameters
-        self._output_shapes = [y.shape for y in declared.outputs]
+        self._shapes = Shapes.of(graph, declared.outputs)
+        self._output_shapes = self._shapes.outputs
         self._node_shapes = declared.node_shapes
         self.graph = graph
 
@@ -146,12 +149,17 @@ class Model(Training, Entry):
     # ---- running -----------------------------------------------------------------------------
 
     def _input_arrays(self, x: Any) -> list[np.ndarray]:
-        graph = self._graph_for(x)
-        owner = type(self).__name__
-        return data.input_arrays(x, [s.shape for s in graph.inputs], owner)
+        self._needs_shapes(x)
+        return data.input_arrays(x, self._shapes, type(self).__name__)
 
-    def _graph_for(self, x: Any) -> Graph:
-        return self._ready(type(self).__name__)
+    def _needs_shapes(self, x: Any) -> None:
+        """Builds a network that waits for its first data, x."""
+        self._ready(type(self).__name__)
+
+    def _shapes_for(self, x: Any) -> Shapes:
+        """The network's shapes, or those that it would have if it were built for x."""
+        self._ready(type(self).__name__)
+        return self._shapes
 
     def _plan(self, purpose: str, rows: int, **options: Any) -> Plan:
         """The plan for a purpose, for at least so many rows; built when there is none."""
@@ -174,10 +182,10 @@ class Model(Training, Entry):
         size = (rows - 1).bit_length()
         plan = self.borrow(size)
         if plan is None:
-            plan = Plan(self.graph, self._parameters, "inference", 1 << size)
+            plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
         try:
             if len(arrays) == 1:
-                x = np.require(arrays[0], self.dtype, "CA")
+                x = np.require(arrays[0], self.dtype, ("C", "A"))
                 y = plan.infer(x)
                 if y is not None:
                     return y
@@ -218,7 +226,7 @@ class Model(Training, Entry):
     def forward(self, x: Any, training: bool = True) -> Any:
         """The output for x, remembered for `backward`; if ``training`` with dropout and the
         statistics of this batch, which running statistics follow."""
-        if not training:
+        if not boolean("forward", "training", training):
             self._forward_plan = None
             return self(x)
         arrays = self._input_arrays(x)
@@ -345,7 +353,7 @@ def load(path: Any, *, custom: dict[str, type] | None = None) -> Model:
     """
     from nncore import files
 
-    return files.load(path, custom or {})
+    return files.load(path, {} if custom is None else custom)
 
 
 def _rebuild(cls: type[Model], state: dict[str, Any]) -> Model:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nncore._kernels import optimizer as kernels
-from nncore._names import describe, lookup, positive_int, real, received
+from nncore._names import boolean, describe, positive_int, rate, real, received, resolve
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -30,10 +30,10 @@ class Optimizer:
         name = type(self).__name__
         if self.clipnorm is not None:
             real(name, "clipnorm", self.clipnorm, "(0, inf)")
-        for field in ("weight_decay", "momentum", "epsilon"):
+        for field in ("weight_decay", "epsilon"):
             real(name, field, getattr(self, field, 0), "[0, inf)")
-        for field in ("beta_1", "beta_2", "rho"):
-            real(name, field, getattr(self, field, 0), "[0, 1)")
+        for field in ("momentum", "beta_1", "beta_2", "rho"):
+            rate(name, field, getattr(self, field, 0))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__ and name != "learning_rate":
@@ -49,16 +49,19 @@ class Optimizer:
     def rates(self, step: int, count: int) -> np.ndarray:
         """The learning rates of steps step..step+count, float64."""
         steps = np.arange(step, step + count)
-        rate, name = self.learning_rate, type(self).__name__
-        if not callable(rate) or isinstance(rate, type):
-            return np.full(count, real(name, "learning_rate", rate, "[0, inf)"))
-        rates = np.asarray(rate(steps), np.float64)
-        if rates.shape not in ((), (count,)) or not ((rates >= 0) & (rates < np.inf)).all():
+        schedule, name = self.learning_rate, type(self).__name__
+        if not callable(schedule) or isinstance(schedule, type):
+            return np.full(count, real(name, "learning_rate", schedule, "[0, inf)"))
+        given = schedule(steps)
+        rates = np.asarray(given)
+        numbers = rates.dtype.kind in "fiu" and rates.shape in ((), (count,))
+        if not numbers or not ((rates >= 0) & (rates < np.inf)).all():
+            shown = received(given.tolist() if isinstance(given, np.ndarray) else given)
             raise ValueError(
-                f"{name}: the learning_rate {received(rate)} gave {received(rates.tolist())} for "
-                f"steps {step}..{step + count - 1}; expected a number >= 0 for each"
+                f"{name}: the learning_rate {received(schedule)} gave {shown} for steps "
+                f"{step}..{step + count - 1}; expected a number >= 0 for each"
             )
-        return np.ascontiguousarray(np.broadcast_to(rates, (count,)))
+        return np.array(np.broadcast_to(rates, (count,)), np.float64)
 
     def update(self) -> kernels.Update:
         """The compiled rule with these hyper-parameters."""
@@ -78,6 +81,11 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     kernel: ClassVar[Any] = kernels.SGD
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if boolean("SGD", "nesterov", self.nesterov) and self.momentum == 0:
+            raise ValueError("SGD: nesterov=True needs momentum > 0, received momentum 0")
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -130,14 +138,15 @@ class Adagrad(Optimizer):
 class LBFGS(Optimizer):
     """L-BFGS on the whole data set at once, by `scipy.optimize.minimize`: for small networks and
     smooth losses. Each of `fit`'s epochs is one of its iterations; batch_size only bounds the
-    memory of a pass. ``history_size``: vectors kept of the past. (Liu, Nocedal 1989)"""
+    memory of a pass. ``history_size``: vectors kept of the past. Its line search finds the
+    length of each step, so there is no learning rate. (Liu, Nocedal 1989)"""
 
-    learning_rate: Any = 1.0
+    learning_rate: Any = dataclasses.field(default=None, init=False)
     history_size: int = 10
     tolerance: float = 1e-7
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        real("LBFGS", "weight_decay", self.weight_decay, "[0, inf)")
         positive_int("LBFGS", "history_size", self.history_size)
         real("LBFGS", "tolerance", self.tolerance, "[0, inf)")
         if self.clipnorm is not None:
@@ -155,10 +164,8 @@ _NAMES = {
 
 def get(optimizer: Any) -> Optimizer:
     """The optimizer itself, or the one of a name with its default rate."""
-    if isinstance(optimizer, Optimizer):
-        return optimizer
     name = optimizer.lower() if isinstance(optimizer, str) else optimizer
-    return lookup("optimizer", name, _NAMES)()
+    return resolve("optimizer", name, _NAMES, Optimizer)
 
 
 __all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]

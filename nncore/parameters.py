@@ -15,10 +15,11 @@ import numpy as np
 
 from nncore.arena import address, aligned_zeros, round_up
 
-if TYPE_CHECKING:  # numpy.random is a third of numpy's import time, and comes when first used
+if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+# Any is a np.random.Generator: a third of numpy's import time, it comes when first used.
+Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
 
 
 class Views(dict[str, np.ndarray]):

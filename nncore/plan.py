@@ -21,12 +21,13 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
+from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
 
 if TYPE_CHECKING:
     from nncore.graph import Graph
-    from nncore.layers.base import Layer
+    from nncore.layers.base import Layer, Symbol
     from nncore.losses import Loss
     from nncore.parameters import Initializer
 
@@ -73,7 +74,9 @@ class Plan(Loop):
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
 
-        values = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
+        values: dict[Symbol, Tensor] = {
+            symbol: self._input(symbol.shape) for symbol in graph.inputs
+        }
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
             result = self.call(symbol.layer, name, *[values[s] for s in symbol.inputs])
@@ -229,17 +232,17 @@ class Plan(Loop):
         for i, (loss, target) in enumerate(zip(losses, self.targets, strict=True)):
             weight = self.weight.x if self.weight else None
             with self.inside(f"loss of output {i}" if len(losses) > 1 else "loss"):
-                x = self._logits(self.outputs[i], loss.folds)
+                x = self._logits(self.outputs[i], loss)
                 prediction = loss.build(self, x, target.x, weight)
             self.predictions.append(prediction)
         self.outputs = self.predictions
 
-    def _logits(self, x: Tensor, folds: tuple[str, ...]) -> Tensor:
+    def _logits(self, x: Tensor, loss: Loss) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""
+        if not loss.takes_in(*closing(x)):
+            return x
         y = root(x)
         op = y.producer
-        if not isinstance(op, Activation) or op.name not in folds or x.shape[-1:] != y.shape[-1:]:
-            return x
         logits = op.inputs[0]
         views = [t for t in self._tensors if root(t) is y]
         read = any(t in other.inputs for t in views for other in self.ops)

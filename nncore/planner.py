@@ -169,8 +169,8 @@ class Planner:
                 arena + grad.offset if grad and root(tensor).wants_grad else 0,
             )
         for tensor in self.plan._parameters.values():
-            value, grad = tensor.addresses
-            tensor.bind(value, grad if tensor in self.written else 0)
+            data, slope = tensor.addresses
+            tensor.bind(data, slope if tensor in self.written else 0)
 
     def sharing(self, tensor: Tensor) -> list[Tensor]:
         """All tensors in this tensor's memory."""

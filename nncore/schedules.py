@@ -59,8 +59,13 @@ class Schedule:
             raise ValueError(
                 f"{type(self).__name__}: steps count from 0, received {int(steps.min())}"
             )
-        rates = np.asarray(self.rates(steps.astype(np.float64)), dtype=np.float64)
-        return rates if steps.ndim else float(rates)
+        rates = np.asarray(self.rates(steps.astype(np.float64)))
+        if rates.dtype.kind not in "fiu":
+            raise TypeError(
+                f"{type(self).__name__}: rates(steps) gave {received(rates.tolist())}; expected "
+                "a number for each step"
+            )
+        return rates.astype(np.float64, copy=False) if steps.ndim else float(rates)
 
     def rates(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """The learning rates of steps that are already checked: a new array of the same shape."""

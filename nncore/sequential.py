@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nncore import data
 from nncore._names import received
-from nncore.graph import Graph
+from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Layer, Symbol
 from nncore.model import Model, _building
+from nncore.parameters import Parameters
+from nncore.plan import Plan
 
 
 class Sequential(Model):
@@ -30,7 +32,7 @@ class Sequential(Model):
         dtype: str = "float32",
     ) -> None:
         self._start(seed, dtype)
-        if isinstance(layers, (Layer, Symbol, type)):
+        if isinstance(layers, (Layer, Symbol, type)) or not isinstance(layers, Iterable):
             raise TypeError(f"Sequential: received {received(layers)}; expected a list of layers")
         self.layers = tuple(layers)
         for i, item in enumerate(self.layers):
@@ -42,23 +44,34 @@ class Sequential(Model):
         if not any(isinstance(item, Layer) for item in self.layers):
             raise ValueError("Sequential: received no layers; expected at least one")
         if isinstance(self.layers[0], Input):
-            self._chain(self.layers[0], self.layers[1:])
-
-    def _chain(self, x: Input, layers: Sequence[Any]) -> None:
-        y: Symbol = x
-        for item in layers:
-            y = item(y)
-        self._build(Graph([x], [y], "Sequential"))
+            self._build(_chain(self.layers[0], self.layers[1:]))
 
     def _graph_for(self, x: Any) -> Graph:
+        """The graph that fits x, while the model has none yet."""
+        array = data.real_array("x", x)
+        if array.ndim < 2 or 0 in array.shape:
+            raise ValueError(
+                f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
+                "the network's input shape"
+            )
+        return _chain(Input(array.shape[1:]), self.layers)
+
+    def _needs_shapes(self, x: Any) -> None:
         if self.graph is None:
-            array = data.real_array("x", x)
-            if array.ndim < 2 or 0 in array.shape:
-                raise ValueError(
-                    f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
-                    "the network's input shape"
-                )
+            graph = self._graph_for(x)
             with _building:  # by one thread, should many predict at once
                 if self.graph is None:
-                    self._chain(Input(array.shape[1:]), self.layers)
-        return self._ready("Sequential")
+                    self._build(graph)
+
+    def _shapes_for(self, x: Any) -> Shapes:
+        if self.graph is not None:
+            return self._shapes
+        graph = self._graph_for(x)
+        return Shapes.of(graph, Plan(graph, Parameters(self.dtype), "declare").outputs)
+
+
+def _chain(x: Input, layers: Sequence[Any]) -> Graph:
+    y: Symbol = x
+    for item in layers:
+        y = item(y)
+    return Graph([x], [y], "Sequential")

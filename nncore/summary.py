@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nncore.parameters import Parameters
 
+WIDEST = 60  # characters of a layer's description
+
 
 def table(graph: Any, nodes: list[Any], parameters: Parameters, model: Any) -> str:
     """Layers in order with output shape, parameters and, in a graph, where inputs come from."""
@@ -25,7 +27,9 @@ def table(graph: Any, nodes: list[Any], parameters: Parameters, model: Any) -> s
         shown = "shared" if name in seen else f"{count:,}"
         seen.add(name)
         inputs = ", ".join(names[s] for s in symbol.inputs)
-        rows.append([name, symbol.layer.describe(), str(shape), shown, inputs])
+        text = symbol.layer.describe()
+        text = text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
+        rows.append([name, text, str(shape), shown, inputs])
     if chain:
         rows = [row[:4] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data, losses, optimizers
-from nncore._names import positive_int, rate, received
+from nncore._names import boolean, positive_int, rate, received
 from nncore.arena import aligned_zeros
 from nncore.evaluation import evaluate, try_metrics
 from nncore.failures import explain
@@ -18,7 +18,7 @@ from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
     from nncore.callbacks import Callback
-    from nncore.graph import Graph
+    from nncore.graph import Graph, Shapes
     from nncore.metrics import Metric
     from nncore.parameters import Parameters
 
@@ -32,12 +32,14 @@ class Training:
     optimizer: Any
     trainer: Any
     _parameters: Parameters
+    _shapes: Shapes
     _output_shapes: list[tuple[int, ...]]
     _plans: dict[Any, Plan]
     _shuffling: np.random.Generator
     _passes: int
     _ready: Callable[[str], Graph]
-    _graph_for: Callable[[Any], Graph]
+    _needs_shapes: Callable[[Any], None]
+    _shapes_for: Callable[[Any], Shapes]
     _plan: Callable[..., Plan]
     begin_training: Callable[[], None]
     end_training: Callable[[], None]
@@ -59,25 +61,23 @@ class Training:
 
         optimizer: a name or an object of `nn`, such as nn.Adam(1e-3). loss: a name or an object of
         `nn.losses`; a list of them for several outputs. metrics: names or objects of
-        `nn.metrics`; for several outputs a list of such lists. ValueError for unknown names.
+        `nn.metrics`; for several outputs a list of such lists, or one list for all of them.
+        ValueError for unknown names, and for a loss that does not go with the closing activation.
         """
         from nncore import metrics as known
 
-        several = self.graph is not None and len(self.graph.outputs) > 1
-        if several and not isinstance(loss, (list, tuple)):
-            loss = [loss] * len(self.graph.outputs)
+        outputs = len(self.graph.outputs) if self.graph is not None else 1
+        if outputs > 1 and not isinstance(loss, (list, tuple)):
+            loss = [loss] * outputs
         chosen = [losses.get(one) for one in (loss if isinstance(loss, (list, tuple)) else [loss])]
         if self.graph is not None and len(chosen) != len(self.graph.outputs):
             raise ValueError(
                 f"compile: received {len(chosen)} losses for {len(self.graph.outputs)} outputs"
             )
-        if metrics is None or isinstance(metrics, (str, known.Metric)):
-            metrics = () if metrics is None else (metrics,)
-        nested = bool(metrics) and all(isinstance(m, (list, tuple)) for m in metrics)
-        groups = list(metrics) if nested else [metrics] + [()] * (len(chosen) - 1)
-        found = [[known.get(metric) for metric in group] for group in groups]
-        if len(found) != len(chosen):
-            raise ValueError(f"compile: received metrics for {len(found)} of {len(chosen)} outputs")
+        if self.graph is not None:
+            for one, closing in zip(chosen, self._shapes.closing, strict=True):
+                one.takes_in(*closing)
+        found = known.grouped(metrics, len(chosen))
         optimizer = optimizers.get(optimizer)
         with self._exclusive():
             self._set_optimizer(optimizer)
@@ -87,9 +87,12 @@ class Training:
             if self.graph is not None:
                 self._bind_optimizer()
 
-    def _needs_compile(self, what: str) -> None:
+    def _require_compile(self, what: str) -> None:
         if self.optimizer is None:
             raise RuntimeError(f"{what}: call compile(optimizer, loss) first")
+
+    def _needs_compile(self, what: str) -> None:
+        self._require_compile(what)
         if self._update is None:
             self._ready(what)
             self._bind_optimizer()
@@ -115,19 +118,23 @@ class Training:
         finally:
             self.end_training()
 
-    def _examples(self, x, y, sample_weight, class_weight, finite=False) -> data.Examples:
-        graph = self._graph_for(x if not isinstance(x, data.Examples) else None)
-        outputs = len(self._output_shapes)
+    def _examples(
+        self, x, y, sample_weight=None, class_weight=None, finite=False, shapes=None
+    ) -> data.Examples:
+        """Checked data; the model is not changed, not even built, by data that are refused."""
+        shapes = shapes or self._shapes_for(x)
+        outputs = len(shapes.outputs)
         if len(self._losses) != outputs:  # a network that had no shapes when it was compiled
             raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
+        for loss, closing in zip(self._losses, shapes.closing, strict=True):
+            loss.takes_in(*closing)
         return data.examples(
             x,
             y,
             sample_weight,
             class_weight,
             owner=type(self).__name__,
-            input_shapes=[symbol.shape for symbol in graph.inputs],
-            output_shapes=self._output_shapes,
+            shapes=shapes,
             losses=self._losses,
             finite=finite,
         )
@@ -151,7 +158,7 @@ class Training:
             status = plan.execute(phases, 0, examples.rows, rate, self._passes)
             self._passes += 1
             if plan.bad or (status and phases & UPDATE):
-                raise explain(plan, status, self._update.step + 1)
+                raise explain(plan, status, self._update and self._update.step + 1)
         finally:
             for gather in plan.gathers:
                 gather.release()
@@ -161,26 +168,23 @@ class Training:
 
     def _train_on_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> float:
         """`Entry.train_on_batch` for what the fast way does not take."""
-        self._needs_shapes(x)
-        self._needs_compile("train_on_batch")
-        if self._update is None:
+        self._require_compile("train_on_batch")
+        if isinstance(self.optimizer, optimizers.LBFGS):
             raise ValueError("train_on_batch: LBFGS needs the whole data set: use fit")
         with self._exclusive():
             examples = self._examples(x, y, sample_weight, class_weight)
+            self._needs_shapes(x)
+            self._needs_compile("train_on_batch")
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
             return self._one_batch(examples, FORWARD | BACKWARD | UPDATE, rate)
 
     def _gradients(self, x: Any, y: Any, sample_weight: Any) -> float:
         """`Entry.gradients` for what the fast way does not take."""
-        self._needs_shapes(x)
-        self._needs_compile("gradients") if self.optimizer is None else None
+        self._require_compile("gradients")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight, None)
+            examples = self._examples(x, y, sample_weight)
+            self._needs_shapes(x)
             return self._one_batch(examples, FORWARD | BACKWARD, 0.0)
-
-    def _needs_shapes(self, x: Any) -> None:
-        """Builds a Sequential without Input from the first data."""
-        self._graph_for(x)
 
     # ---- fit ---------------------------------------------------------------------------------
 
@@ -202,29 +206,34 @@ class Training:
 
         x: (rows, *input shape), real numbers of any type or layout, memory-mapped files too; or,
         with y None, an iterable of batches (x, y) or (x, y, sample_weight) that gives them anew
-        each epoch. y: targets as the loss takes them. validation_data: (x, y), or
-        validation_split: the share of rows, the last ones, kept for validation. class_weight:
+        each epoch. y: targets as the loss takes them. validation_data: (x, y), (x, y,
+        sample_weight) or such an iterable; validation_split: the share of rows, the last ones,
+        kept for validation. class_weight:
         label -> weight. verbose: True, False, or "auto": a progress bar in terminals and
         notebooks. Ctrl-C ends training after the step under way: the history so far is returned,
         its ``interrupted`` is True. Raises NonFiniteError, the parameters as before the step,
         where loss or gradient is not finite.
         """
+        from nncore.callbacks import check_monitors, checked
         from nncore.fitting import Fit
 
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
-        callbacks = _checked_callbacks(callbacks)
+        shuffle = boolean("fit", "shuffle", shuffle)
+        callbacks = checked(callbacks)
         self._require_compile("fit")
         with self._exclusive():
-            history = self.history = History()
             train, validation = self._split(
                 x, y, sample_weight, class_weight, validation_data, validation_split
             )
-            self._needs_compile("fit")
+            check_monitors(callbacks, validation is not None)
+            progress = Progress(verbose, epochs, train)
             if isinstance(train, data.Examples):
-                try_metrics(self, train)
+                self._needs_shapes(x)
+            if self.graph is not None:  # else the first of the batches builds it
+                self._needs_compile("fit")
+            history = self.history = History()
             self.stop_training = False
-            progress = Progress(verbose, epochs, train, batch)
             fit = Fit(
                 self,
                 train,
@@ -253,23 +262,8 @@ class Training:
                 callback.on_train_end(self)
         return history
 
-    def _require_compile(self, what: str) -> None:
-        if self.optimizer is None:
-            raise RuntimeError(f"{what}: call compile(optimizer, loss) first")
-
     def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split):
         """Training and validation data: Examples, or an iterable of batches."""
-        validation = None
-        if validation_data is not None:
-            if isinstance(validation_data, (tuple, list)):
-                if len(validation_data) not in (2, 3):
-                    raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
-                self._needs_shapes(validation_data[0])
-                validation = self._examples(
-                    *validation_data[:2], (*validation_data, None)[2], None, finite=True
-                )
-            else:
-                validation = validation_data
         validation_split = rate("fit", "validation_split", validation_split)
         if data.is_batches(x, y):
             if sample_weight is not None or class_weight is not None or validation_split:
@@ -277,11 +271,15 @@ class Training:
                     "fit: sample_weight, class_weight and validation_split are for arrays; let "
                     "the iterable give (x, y, sample_weight), and pass validation_data"
                 )
-            return x, validation
-        self._needs_shapes(x)
-        train = self._examples(x, y, sample_weight, class_weight, finite=True)
+            if isinstance(self.optimizer, optimizers.LBFGS):
+                raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
+            return x, self._validation(validation_data, None)
+        shapes = self._shapes_for(x)
+        train = self._examples(x, y, sample_weight, class_weight, finite=True, shapes=shapes)
+        try_metrics(self, train, shapes)
+        validation = self._validation(validation_data, shapes)
         if validation_split and validation is None:
-            kept = int(train.rows * (1 - validation_split))
+            kept = int(train.rows * (1 - validation_split) + 1e-6)  # 10 rows (1 - 0.9) are one
             if kept < 1 or kept == train.rows:
                 raise ValueError(
                     f"fit: validation_split {validation_split} of {train.rows} rows leaves none"
@@ -289,6 +287,29 @@ class Training:
             validation = train.subset(slice(kept, None))
             train = train.subset(slice(0, kept))
         return train, validation
+
+    def _validation(self, given, shapes):
+        """The validation data that `fit` was given: None, Examples, or an iterable of batches."""
+        if given is None:
+            return None
+        if isinstance(given, (tuple, list)):
+            if len(given) not in (2, 3):
+                raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            try:
+                return self._examples(*given, finite=True, shapes=shapes)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"validation_data: {error}") from None
+        if not data.is_batches(given, None):
+            raise TypeError(
+                f"fit: received validation_data {received(given)}; expected (x, y), "
+                "(x, y, sample_weight), or an iterable of such batches"
+            )
+        if isinstance(given, Iterator):
+            raise ValueError(
+                "fit: received a generator as validation_data, which gives its batches once; pass "
+                "an object that can be iterated anew, or (x, y)"
+            )
+        return given
 
     def evaluate(
         self, x: Any, y: Any = None, batch_size: int = 256, sample_weight: Any = None
@@ -299,10 +320,11 @@ class Training:
         """
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)
-        if not data.is_batches(x, y):
-            self._needs_shapes(x)
-            x = self._examples(x, y, sample_weight, None)
-        return evaluate(self, x, batch)
+        if data.is_batches(x, y):
+            return evaluate(self, x, batch)
+        examples = self._examples(x, y, sample_weight)
+        self._needs_shapes(x)
+        return evaluate(self, examples, batch)
 
     # ---- the state of training ---------------------------------------------------------------
 
@@ -323,15 +345,3 @@ class Training:
         if self._update is not None and len(state["moments"]):
             self._moments[...] = state["moments"]
             self._update.step = state["step"]
-
-
-def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
-    from nncore.callbacks import Callback
-
-    found = (callbacks,) if isinstance(callbacks, (Callback, type)) else tuple(callbacks or ())
-    for callback in found:
-        if not isinstance(callback, Callback):
-            raise TypeError(
-                f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
-            )
-    return found

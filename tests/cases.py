@@ -2,19 +2,23 @@
 how PyTorch does the same.
 
 The tests go through it. A new layer joins by one entry in LAYERS, an activation by one in
-ACTIVATIONS, and so on; test_completeness.py says what is missing.
+ACTIVATIONS, and so on; test_completeness.py says what is missing. case_kinds.py has what an entry
+says.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.special as sp
 
 import nncore as nn
+from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
 from cases_convolution import CONVOLUTIONS
+from image_cases import IMAGE_LAYERS
+from own_layers import Cube, Gate, Power
 
 try:
     import torch
@@ -22,95 +26,86 @@ try:
 except ImportError:  # then no `torch` column is called
     torch = F = None
 
-# ---- activations: name -> what PyTorch calls it, and where its slope jumps -----------------------
+# ---- activations ---------------------------------------------------------------------------------
+
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+INF = np.inf
+TANH = {"baseline": 3.9e-7, "avx2": 2.9e-7, "avx512": 2.9e-7}
+
+
+def expm1(x):  # of what is below 0
+    return np.expm1(np.minimum(x, 0))
+
 
 ACTIVATIONS = {
-    "linear": (lambda x: x, ()),
-    "relu": (lambda x: F.relu(x), (0,)),
-    "leaky_relu": (lambda x: F.leaky_relu(x, 0.01), (0,)),
-    "elu": (lambda x: F.elu(x), (0,)),  # its second derivative jumps
-    "selu": (lambda x: F.selu(x), (0,)),
-    "sigmoid": (lambda x: torch.sigmoid(x), ()),
-    # F.hardsigmoid takes a float's 1/6 for its slope in double, too: off by 3e-8.
-    "hard_sigmoid": (lambda x: F.relu6(x + 3) / 6, (-3, 3)),
-    "tanh": (lambda x: torch.tanh(x), ()),
-    "softplus": (lambda x: F.softplus(x), ()),
-    "silu": (lambda x: F.silu(x), ()),
-    "gelu": (lambda x: F.gelu(x), ()),
-    "softmax": (lambda x: F.softmax(x, -1), ()),
-    "log_softmax": (lambda x: F.log_softmax(x, -1), ()),
+    "linear": ActivationCase(lambda x: x, lambda x: x, (0, 0), (-INF, INF)),
+    "relu": ActivationCase(
+        lambda x: F.relu(x), lambda x: np.maximum(x, 0), (0, 0), (0, INF), kinks=(0,)
+    ),
+    "leaky_relu": ActivationCase(
+        lambda x: F.leaky_relu(x, 0.01),
+        lambda x: np.where(x > 0, x, 0.01 * x),
+        (1e-9, 1e-7),  # 0.01 and the product, both rounded
+        (-INF, INF),
+        kinks=(0,),
+    ),
+    "elu": ActivationCase(
+        lambda x: F.elu(x),
+        lambda x: np.where(x > 0, x, expm1(x)),
+        (8.9e-8, 8.9e-8),
+        (-1, INF),
+        kinks=(0,),  # of its second derivative
+    ),
+    "selu": ActivationCase(
+        lambda x: F.selu(x),
+        lambda x: SELU[0] * np.where(x > 0, x, SELU[1] * expm1(x)),
+        (1.4e-7, None),
+        (-SELU[0] * SELU[1], INF),
+        kinks=(0,),
+    ),
+    "sigmoid": ActivationCase(lambda x: torch.sigmoid(x), sp.expit, (8.9e-8, 1.8e-7), (0, 1)),
+    "hard_sigmoid": ActivationCase(
+        # F.hardsigmoid takes a float's 1/6 for its slope in double, too: off by 3e-8.
+        lambda x: F.relu6(x + 3) / 6,
+        lambda x: np.clip(x + 3, 0, 6) / 6,
+        (1.2e-7, None),  # two roundings
+        (0, 1),
+        kinks=(-3, 3),
+    ),
+    "tanh": ActivationCase(lambda x: torch.tanh(x), np.tanh, (TANH, TANH), (-1, 1)),
+    "softplus": ActivationCase(
+        lambda x: F.softplus(x),
+        lambda x: np.where(x > 20, x, np.logaddexp(0, x)),  # as PyTorch has it
+        (1.5e-7, None),
+        (0, INF),
+    ),
+    "silu": ActivationCase(
+        lambda x: F.silu(x), lambda x: x * sp.expit(x), (1.5e-7, None), (0, INF)
+    ),
+    "gelu": ActivationCase(lambda x: F.gelu(x), lambda x: x * sp.ndtr(x), (1.5e-7, None), (0, INF)),
+    "softmax": ActivationCase(lambda x: F.softmax(x, -1), lambda x: sp.softmax(x, -1)),
+    "log_softmax": ActivationCase(lambda x: F.log_softmax(x, -1), lambda x: sp.log_softmax(x, -1)),
 }
 
 
 # ---- layers --------------------------------------------------------------------------------------
 
 
-class Gate(nn.Layer):
-    """A layer as a user writes one, with two inputs and two parameters: y = a sigmoid(s b) + t."""
-
-    def parameters(self, a, b):
-        return {"s": (b, "ones"), "t": (a, "zeros")}
-
-    def forward(self, a, b, s, t):
-        return a / (1 + np.exp(-s * b)) + t
-
-    def backward(self, dy, y, a, b, s, t):
-        g = 1 / (1 + np.exp(-s * b))
-        slope = dy * a * g * (1 - g)
-        return dy * g, slope * s, (slope * b).sum(0), dy.sum(0)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Power(nn.Layer):
-    """A layer as a user writes one, with a hyper-parameter and no parameters: y = x^exponent."""
-
-    exponent: int
-
-    def forward(self, x):
-        return x**self.exponent
-
-    def backward(self, dy, y, x):
-        return dy * self.exponent * x ** (self.exponent - 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerCase:
-    """A layer and the input shapes to test it on, each without the batch axis: a tuple, or a
-    list of tuples for several inputs.
-
-    ``torch(parameters, *inputs) -> output`` with parameters by name; None: PyTorch has no such.
-    ``integers``: the inputs are whole numbers below this. ``kinks``: inputs keep off these.
-    """
-
-    layer: nn.Layer
-    shapes: tuple[Any, ...]
-    torch: Callable[..., Any] | None = None
-    integers: int | None = None
-    kinks: tuple[float, ...] = ()
-
-    def draw(self, rng: np.random.Generator, rows: int, shape: Any) -> list[np.ndarray]:
-        """Random inputs, one array for each."""
-        if self.integers:
-            return [rng.integers(0, self.integers, (rows, *s)) for s in several(shape)]
-        xs = [rng.normal(size=(rows, *s)) for s in several(shape)]
-        for kink in self.kinks:
-            xs = [np.where(np.abs(x - kink) < 0.05, x + 0.1, x) for x in xs]
-        return xs
-
-
-def several(shape: Any) -> list[tuple[int, ...]]:
-    """The shapes of all inputs of a LayerCase."""
-    return shape if isinstance(shape, list) else [shape]
-
-
 def torch_dense(activation: str = "linear") -> Callable[..., Any]:
-    sigma, _ = ACTIVATIONS[activation]
+    sigma = ACTIVATIONS[activation].torch
     return lambda p, x: sigma(F.linear(x, p["weight"], p.get("bias")))
+
+
+def torch_nested_residual(p, x):
+    h = torch.tanh(F.linear(x, p["body.0.weight"], p["body.0.bias"]))
+    h = F.linear(h, p["body.1.body.0.weight"], p["body.1.body.0.bias"]) + h
+    return h + F.linear(x, p["shortcut.way.weight"], p["shortcut.way.bias"])
 
 
 def then_activate(layer: nn.Layer, linear: Callable[..., Any]) -> Callable[..., Any]:
     """What the layer's activation makes of it."""
-    sigma, _ = ACTIVATIONS[layer.activation or "linear"]
+    sigma = ACTIVATIONS[layer.activation or "linear"].torch
     return lambda p, *xs: sigma(linear(p, *xs))
 
 
@@ -123,10 +118,10 @@ LAYERS = [
         LayerCase(
             nn.Activation(name),
             shapes=((5,), (1,), (3, 4), (2, 1, 7), (37,)),
-            torch=lambda p, x, sigma=sigma: sigma(x),
-            kinks=kinks,
+            torch=lambda p, x, sigma=case.torch: sigma(x),
+            kinks=case.kinks,
         )
-        for name, (sigma, kinks) in ACTIVATIONS.items()
+        for name, case in ACTIVATIONS.items()
     ),
     LayerCase(nn.Dense(3), shapes=((5,), (1,), (130,)), torch=torch_dense()),
     LayerCase(nn.Dense(1), shapes=((4,), (1,)), torch=torch_dense()),
@@ -173,26 +168,31 @@ LAYERS = [
         shapes=([(3,), (2,)], [(1, 3), (4, 3)], [(2, 2, 3), (1, 2, 3), (3, 2, 3)]),
         torch=lambda p, *xs: torch.cat(xs, 1),
     ),
+    # its parity with PyTorch is in test_batch_normalization.py: training and inference differ
+    LayerCase(nn.BatchNormalization(), shapes=((5,), (1,), (2, 3, 17), (1, 40))),
+    LayerCase(
+        nn.Residual(nn.Dense(5, "tanh"), activation="sigmoid"),
+        shapes=((5,), (3, 5)),
+        torch=lambda p, x: torch.sigmoid(
+            torch.tanh(F.linear(x, p["body.0.weight"], p["body.0.bias"])) + x
+        ),
+    ),
+    LayerCase(
+        nn.Residual([nn.Dense(6, "tanh"), nn.Residual(nn.Dense(6))], [nn.Dense(6, name="way")]),
+        shapes=((4,), (2, 1)),
+        torch=torch_nested_residual,
+    ),
     LayerCase(
         Gate(),
         shapes=([(4,), (4,)], [(2, 3), (2, 3)]),
         torch=lambda p, a, b: a * torch.sigmoid(p["s"] * b) + p["t"],
     ),
     LayerCase(Power(3), shapes=((4,), (2, 3)), torch=lambda p, x: x**3),
+    *IMAGE_LAYERS,
 ]
 
 
 # ---- losses --------------------------------------------------------------------------------------
-
-
-class Cube(nn.losses.Loss):
-    """A loss as a user writes one: the mean over rows of sum |x - t|^3."""
-
-    def forward(self, y_true, y_pred):
-        return (np.abs(y_pred - y_true) ** 3).sum(axis=1)
-
-    def backward(self, y_true, y_pred):
-        return 3 * (y_pred - y_true) * np.abs(y_pred - y_true)
 
 
 def labels(rng, rows, output):
@@ -213,21 +213,6 @@ def zero_to_one(rng, rows, output):
 
 def numbers(rng, rows, output):
     return 2 * rng.normal(size=(rows, *output))
-
-
-@dataclasses.dataclass(frozen=True)
-class LossCase:
-    """A loss, the output shapes to test it on (without the batch axis), and its targets.
-
-    ``torch(x, t)`` -> the loss before the mean, (rows, ...), x being logits for classification.
-    ``closing``: the activations that the loss takes in; each must give the same as logits.
-    """
-
-    loss: Any
-    outputs: tuple[tuple[int, ...], ...]
-    target: Callable[..., np.ndarray]
-    torch: Callable[..., Any]
-    closing: tuple[str, ...] = ("linear",)
 
 
 def torch_cross_entropy(smoothing: float = 0.0) -> Callable[..., Any]:
@@ -299,16 +284,6 @@ LOSSES = [
 
 
 # ---- optimizers ----------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerCase:
-    """An optimizer, and the class of torch.optim with the options that make it the same; None:
-    PyTorch has no such. Schedules and clipnorm are read from ``optimizer``."""
-
-    optimizer: nn.optimizers.Optimizer
-    torch: str | None = None
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 COSINE = nn.schedules.WarmUp(4, nn.schedules.CosineDecay(0.1, 12))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LOSSES, LayerCase
+from case_kinds import LayerCase
+from cases import LOSSES
 
 
 def with_shapes(cases: list[LayerCase]) -> list[Any]:
@@ -41,3 +42,15 @@ def randomize(model: nn.Model, seed: int = 1) -> nn.Model:
 def one_or_list(values: list) -> Any:
     """The only value, or all of them: as nncore takes and returns one or several arrays."""
     return values[0] if len(values) == 1 else values
+
+
+def layer_of(op: type) -> nn.Layer:
+    """A layer made of one op, which keeps the shape: the fixture `outsider` has two."""
+
+    class Wrapped(nn.Layer):
+        def build(self, plan, x):
+            y = plan.tensor(x.shape)
+            plan.add(op(x, y))
+            return y
+
+    return Wrapped()

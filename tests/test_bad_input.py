@@ -1,6 +1,6 @@
 """Bad input: one clear error that says what was received and expected; nothing changes by it.
 
-Each row of the tables is (what is wrong, the call, the exception, words of its message).
+Each row of a table is (what is wrong, the call, the exception, words of its message).
 """
 
 import numpy as np
@@ -26,14 +26,6 @@ def regressor():
     return classifier("mse")
 
 
-def dense(**options):
-    return nn.Dense(3, **options)
-
-
-def named(*names):
-    return nn.Sequential([nn.Input((4,)), *(nn.Dense(2, name=name) for name in names)])
-
-
 def with_value(array, value, at=(5, 2)):
     changed = np.array(array, dtype=np.float64)
     changed[at] = value
@@ -44,94 +36,6 @@ def cases(rows):
     return pytest.mark.parametrize(
         ("call", "error", "words"), [pytest.param(*row[1:], id=row[0]) for row in rows]
     )
-
-
-# ---- descriptions: layers, losses, optimizers and the rest ---------------------------------------
-
-DESCRIPTIONS = [
-    ("units zero", lambda: nn.Dense(0), ValueError, ["Dense", "units", "0", ">= 1"]),
-    ("units negative", lambda: nn.Dense(-3), ValueError, ["Dense", "units", "-3"]),
-    ("units float", lambda: nn.Dense(3.0), TypeError, ["Dense", "units", "3.0", "integer"]),
-    ("units bool", lambda: nn.Dense(True), TypeError, ["Dense", "units", "True"]),
-    ("units str", lambda: nn.Dense("3"), TypeError, ["Dense", "units", "'3'"]),
-    ("units None", lambda: nn.Dense(None), TypeError, ["Dense", "units", "None"]),
-    ("units huge", lambda: nn.Sequential([nn.Input((4,)), nn.Dense(2**62)]), ValueError,
-     ["'0'", "4611686018427387904", "too large"]),
-    ("units vast", lambda: nn.Sequential([nn.Input((4,)), nn.Dense(10**12)]), MemoryError,
-     ["allocate"]),
-    ("rate one", lambda: nn.Dropout(1.0), ValueError, ["Dropout", "rate", "[0, 1)", "1.0"]),
-    ("rate negative", lambda: nn.Dropout(-0.1), ValueError, ["Dropout", "rate", "-0.1"]),
-    ("rate NaN", lambda: nn.Dropout(float("nan")), ValueError, ["Dropout", "rate", "nan"]),
-    ("rate str", lambda: nn.Dropout("0.5"), TypeError, ["Dropout", "rate", "'0.5'"]),
-    ("rate bool", lambda: nn.Dropout(False), TypeError, ["Dropout", "rate", "False"]),
-    ("activation unknown", lambda: dense(activation="rleu"), ValueError,
-     ["Dense", "activation", "'rleu'", "mean 'relu'", "tanh"]),
-    ("activation case", lambda: nn.Activation("ReLU"), ValueError, ["'ReLU'", "mean 'relu'"]),
-    ("activation function", lambda: dense(activation=np.tanh), TypeError, ["Dense", "tanh"]),
-    ("initializer unknown", lambda: dense(kernel_initializer="glorot"), ValueError,
-     ["initializer", "'glorot'", "mean 'glorot"]),
-    ("initializer class", lambda: dense(bias_initializer=nn.initializers.Constant), TypeError,
-     ["initializer", "Constant()"]),
-    ("embedding table", lambda: nn.Embedding(0, 3), ValueError, ["Embedding", "input_dim", "0"]),
-    ("reshape zero", lambda: nn.Reshape((0, 3)), ValueError, ["Reshape", "(0, 3)", "positive"]),
-    ("reshape two -1", lambda: nn.Reshape((-1, -1)), ValueError, ["Reshape", "at most one -1"]),
-    ("reshape float", lambda: nn.Reshape(2.5), TypeError, ["Reshape", "2.5", "integer"]),
-    ("concatenate axis", lambda: nn.Concatenate(axis="last"), TypeError, ["axis", "'last'"]),
-    ("input zero", lambda: nn.Input((0,)), ValueError, ["Input", "(0,)", "positive"]),
-    ("input None", lambda: nn.Input((None, 4)), ValueError, ["Input", "None", "batch axis"]),
-    ("input str", lambda: nn.Input("ab"), ValueError, ["Input", "'a'", "positive"]),
-    ("input float", lambda: nn.Input(2.5), ValueError, ["Input", "2.5"]),
-    ("input vast", lambda: nn.Sequential([nn.Input((2**40, 2**40)), nn.Flatten()]), ValueError,
-     ["Input", "too large"]),
-    ("layer on array", lambda: nn.Dense(3)(X), TypeError, ["Dense", "ndarray", "nn.Input"]),
-    ("layer on layer", lambda: nn.Dense(3)(nn.Dense(2)), TypeError, ["Dense", "called on Dense"]),
-    ("layer on a mixture", lambda: nn.Add()([nn.Input((2,)), 3]), TypeError, ["Add", "list"]),
-    ("add of one", lambda: nn.Model(x := nn.Input((2,)), nn.Add()(x)), ValueError,
-     ["Add", "1 inputs", "at least 2"]),
-    ("dense of two", lambda: nn.Model(x := nn.Input((2,)), nn.Dense(1)([x, x])), ValueError,
-     ["Dense", "2 inputs"]),
-    ("add of shapes", lambda: nn.Model([a := nn.Input((2,)), b := nn.Input((3,))],
-     nn.Add()([a, b])), ValueError, ["Add", "(2,), (3,)"]),
-    ("reshape misfit", lambda: nn.Sequential([nn.Input((4,)), nn.Reshape((3, -1))]), ValueError,
-     ["Reshape", "(4,)", "(3, -1)"]),
-    ("class in a list", lambda: nn.Sequential([nn.Input((4,)), nn.Flatten]), TypeError,
-     ["Sequential", "the class Flatten", "Flatten()", "place 1"]),
-    ("no list", lambda: nn.Sequential(nn.Dense(3)), TypeError, ["Sequential", "list of layers"]),
-    ("no layers", lambda: nn.Sequential([]), ValueError, ["Sequential", "no layers"]),
-    ("input second", lambda: nn.Sequential([nn.Dense(1), nn.Input((4,))]), TypeError,
-     ["place 1", "Input comes first"]),
-    ("two of one name", lambda: named("a", "a"), ValueError, ["two layers", "'a'"]),
-    ("dotted name", lambda: named("a.b"), ValueError, ["a.b", "without dots"]),
-    ("name no string", lambda: named(5), ValueError, ["name=5", "string"]),
-    ("input is none", lambda: nn.Model(5, nn.Dense(1)(nn.Input((4,)))), TypeError, ["5", "Input"]),
-    ("input left out", lambda: nn.Model(nn.Input((4,)), nn.Dense(1)(nn.Input((2,)))), ValueError,
-     ["Input((2,))", "not among the inputs"]),
-    ("dtype", lambda: classifier(dtype="float16"), ValueError, ["float16", "'float32'"]),
-    ("dtype nonsense", lambda: classifier(dtype="single precision"), ValueError, ["'float64'"]),
-    ("seed negative", lambda: nn.Sequential([nn.Dense(1)], seed=-1), ValueError, ["seed", "-1"]),
-    ("seed str", lambda: nn.Sequential([nn.Dense(1)], seed="a"), TypeError, ["seed", "'a'"]),
-    ("learning rate negative", lambda: nn.Adam(-0.1), ValueError, ["Adam", "-0.1"]),
-    ("learning rate str", lambda: nn.SGD("fast"), TypeError, ["SGD", "learning_rate", "'fast'"]),
-    ("learning rate list", lambda: nn.SGD([0.1, 0.2]), TypeError, ["SGD", "[0.1, 0.2]"]),
-    ("schedule below zero", lambda: nn.SGD(lambda step: -1.0 * step - 1), ValueError, [">= 0"]),
-    ("momentum", lambda: nn.SGD(momentum=-1), ValueError, ["SGD", "momentum", "-1"]),
-    ("beta", lambda: nn.Adam(beta_1=1.0), ValueError, ["Adam", "beta_1", "[0, 1)"]),
-    ("weight decay str", lambda: nn.AdamW(weight_decay="x"), TypeError, ["AdamW", "weight_decay"]),
-    ("weight decay inf", lambda: nn.Adam(weight_decay=np.inf), ValueError, ["weight_decay", "inf"]),
-    ("clipnorm zero", lambda: nn.Adam(clipnorm=0), ValueError, ["clipnorm", "0"]),
-    ("smoothing", lambda: nn.losses.CrossEntropy(label_smoothing=2), ValueError, ["[0, 1]", "2"]),
-    ("delta", lambda: nn.losses.Huber(delta=0), ValueError, ["Huber", "delta", "0"]),
-    ("history size", lambda: nn.LBFGS(history_size=0), ValueError, ["LBFGS", "history_size"]),
-    ("threads", lambda: nn.set_num_threads(0), ValueError, ["n", "0", ">= 1"]),
-    ("threads float", lambda: nn.set_num_threads(1.5), TypeError, ["1.5", "integer"]),
-]  # fmt: skip
-
-
-@cases(DESCRIPTIONS)
-def test_a_wrong_description_is_refused_when_it_is_made(call, error, words):
-    with pytest.raises(error) as caught:
-        call()
-    assert_says(caught.value, words)
 
 
 # ---- calls on a model that works -----------------------------------------------------------------
@@ -147,7 +51,12 @@ ANY_CALL = {  # how x reaches a model
 }
 
 WRONG_X = [
-    ("too wide", X.repeat(2, axis=1), ValueError, ["(12, 8)", "(rows, 4)"]),
+    (
+        "too wide",
+        X.repeat(2, axis=1),
+        ValueError,
+        ["Sequential: received x of shape (12, 8); expected (rows, 4) for layer 'hidden', Dense("],
+    ),
     ("too narrow", X[:, :3], ValueError, ["(12, 3)", "(rows, 4)"]),
     ("one example", X[0], ValueError, ["(4,)", "(rows, 4)", "x[None]"]),
     ("three axes", X[:, None], ValueError, ["(12, 1, 4)", "(rows, 4)"]),
@@ -158,15 +67,16 @@ WRONG_X = [
     ("strings", X.astype(str), TypeError, ["dtype <U", "real numbers"]),
     ("a string", "some text", TypeError, ["dtype <U", "real numbers"]),
     ("objects", X.astype(object), TypeError, ["dtype object", "float32"]),
-    ("None", None, TypeError, ["dtype object"]),
+    ("None", None, TypeError, ["x: received None", "array of numbers"]),
     ("complex", X.astype(complex), TypeError, ["complex128"]),
-    ("dates", np.zeros((12, 4), "M8[s]"), TypeError, ["datetime64"]),
-    ("durations", np.zeros((12, 4), "m8[s]"), TypeError, ["timedelta64"]),
+    ("dates", np.zeros((12, 4), "M8[s]"), TypeError, ["datetime64", "(x - x.min()) / numpy"]),
+    ("durations", np.zeros((12, 4), "m8[s]"), TypeError, ["timedelta64", "x / numpy"]),
+    ("masked", np.ma.array(X.tolist(), mask=X > 0), ValueError, ["x: ", "masked", "filled"]),
     ("records", np.zeros((12, 4), "f4,f4"), TypeError, ["real numbers"]),
     ("ragged", [[1.0, 2.0], [3.0]], ValueError, ["unequal lengths"]),
     ("a sparse matrix", scipy.sparse.eye(12, 4).tocsr(), TypeError, ["sparse", "toarray()"]),
-    ("a dict", {"x": X}, TypeError, ["dtype object"]),
-    ("a class", np.ndarray, TypeError, ["dtype object"]),
+    ("a dict", {"x": X}, TypeError, ["x: received", "(dict)", "x[...]"]),
+    ("a class", np.ndarray, TypeError, ["the class ndarray"]),
 ]
 
 
@@ -192,7 +102,7 @@ CALLS = [
     ("y short", lambda m: m.fit(X, LABELS[:11]), ValueError, ["12 rows of x", "11 of y"]),
     ("y a number", lambda m: m.fit(X, 1), ValueError, ["y"]),
     ("y wide", lambda m: m.fit(X, np.ones((12, 4))), ValueError,
-     ["(12, 4)", "labels ('rows',)", "('rows', 3)"]),
+     ["(12, 4)", "labels of shape (rows,)", "probabilities of shape (rows, 3)"]),
     ("y forgotten", lambda m: m.fit(X), ValueError, ["no y", "12 rows"]),
     ("x NaN", lambda m: m.fit(with_value(X, np.nan), LABELS), ValueError, ["x", "row 5", "NaN"]),
     ("x inf", lambda m: m.fit(with_value(X, np.inf), LABELS), ValueError, ["x", "row 5"]),
@@ -217,16 +127,47 @@ CALLS = [
     ("validation_split str", lambda m: m.fit(X, LABELS, validation_split="a"), TypeError, ["'a'"]),
     ("validation_split large", lambda m: m.fit(X, LABELS, validation_split=0.99), ValueError,
      ["12 rows", "none"]),
+    ("no rows kept", lambda m: m.fit(X, LABELS, validation_split=0.95), ValueError, ["12 rows"]),
     ("validation_data", lambda m: m.fit(X, LABELS, validation_data=(X,)), ValueError,
      ["validation_data", "(x, y)"]),
     ("validation labels", lambda m: m.fit(X, LABELS, validation_data=(X, LABELS + 1)), ValueError,
      ["3", "0..2"]),
+    ("validation_data number", lambda m: m.fit(X, LABELS, validation_data=5), TypeError,
+     ["validation_data 5", "(x, y)"]),
+    ("validation_data dict", lambda m: m.fit(X, LABELS, validation_data={"x": X, "y": LABELS}),
+     TypeError, ["validation_data", "dict"]),
+    ("validation_data str", lambda m: m.fit(X, LABELS, validation_data="xy"), TypeError, ["'xy'"]),
+    ("validation_data set", lambda m: m.fit(X, LABELS, validation_data={1, 2}), TypeError,
+     ["validation_data {1, 2}"]),
+    ("validation_data array", lambda m: m.fit(X, LABELS, validation_data=X), TypeError,
+     ["validation_data an array of shape (12, 4)"]),
+    ("validation_data once", lambda m: m.fit(X, LABELS, validation_data=iter([(X, LABELS)])),
+     ValueError, ["validation_data", "once", "anew"]),
+    ("validation_data wide", lambda m: m.fit(X, LABELS, validation_data=(NUMBERS, LABELS)),
+     ValueError, ["validation_data: ", "(12, 3)", "(rows, 4)"]),
+    ("monitor", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping()]), ValueError,
+     ["EarlyStopping", "'val_loss'", "validation_data", "'loss'"]),
+    ("callbacks number", lambda m: m.fit(X, LABELS, callbacks=5), TypeError, ["callbacks 5"]),
+    ("callbacks array", lambda m: m.fit(X, LABELS, callbacks=X), TypeError, ["callbacks", "12"]),
+    ("verbose array", lambda m: m.fit(X, LABELS, verbose=X), ValueError, ["verbose", "(12, 4)"]),
+    ("shuffle", lambda m: m.fit(X, LABELS, shuffle="no"), TypeError, ["fit: shuffle", "'no'"]),
+    ("shuffle array", lambda m: m.fit(X, LABELS, shuffle=X), TypeError, ["shuffle", "(12, 4)"]),
+    ("probabilities of 2", lambda m: m.fit(X, np.ones((12, 3)) * 0.5), ValueError,
+     ["y", "sum to 1.5", "expected 1"]),
     ("callback class", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping]),
      TypeError, ["EarlyStopping()", "callbacks"]),
     ("batches of one thing", lambda m: m.fit(iter([X])), ValueError, ["(x, y)"]),
     ("no batches", lambda m: m.fit(iter([])), ValueError, ["no batches", "epoch 1"]),
     ("batches and weights", lambda m: m.fit(iter([(X, LABELS)]), sample_weight=np.ones(12)),
      ValueError, ["sample_weight", "(x, y, sample_weight)"]),
+    ("save number", lambda m: m.save(5), TypeError, ["save: path", "5 (int)"]),
+    ("save nowhere", lambda m: m.save(""), ValueError, ["save: path is empty"]),
+    ("save weights", lambda m: m.save_weights(None), TypeError, ["save: path", "None"]),
+    ("load weights", lambda m: m.load_weights(X), TypeError, ["load: path", "(12, 4)"]),
+    ("load None", lambda m: nn.load(None), TypeError, ["load: path", "None"]),
+    ("custom list", lambda m: nn.load("m", custom=[5]), TypeError, ["load: custom", "[5]"]),
+    ("custom number", lambda m: nn.load("m", custom={"Sq": 5}), TypeError, ["custom", "'Sq'", "5"]),
+    ("training", lambda m: m.forward(X, training="no"), TypeError, ["forward: training", "'no'"]),
     ("backward first", lambda m: m.backward(NUMBERS), RuntimeError, ["forward", "backward"]),
     ("dy wide", lambda m: (m.forward(X), m.backward(X)), ValueError, ["(12, 4)", "(12, 3)"]),
     ("dy short", lambda m: (m.forward(X), m.backward(NUMBERS[:5])), ValueError, ["(5, 3)", "12"]),
@@ -237,8 +178,17 @@ CALLS = [
     ("optimizer class", lambda m: m.compile(nn.Adam, "mse"), TypeError, ["Adam()"]),
     ("loss unknown", lambda m: m.compile("adam", "crossentropy"), ValueError, ["'cross_entropy'"]),
     ("loss class", lambda m: m.compile("adam", nn.losses.Huber), TypeError, ["Huber()"]),
+    ("loss elsewhere", lambda m: m.compile("adam", "bce"), ValueError, ["'binary_cross_entropy'"]),
+    ("loss number", lambda m: m.compile("adam", 5), TypeError, ["object of the class Loss", "5"]),
+    ("optimizer None", lambda m: m.compile(None, "mse"), TypeError, ["class Optimizer", "None"]),
     ("losses too many", lambda m: m.compile("adam", ["mse", "mse"]), ValueError, ["2 losses", "1"]),
     ("metric unknown", lambda m: m.compile("adam", "mse", ["acuracy"]), ValueError, ["'accuracy'"]),
+    ("metrics number", lambda m: m.compile("adam", "mse", 5), TypeError, ["metrics 5", "list"]),
+    ("metrics array", lambda m: m.compile("adam", "mse", X), TypeError, ["metrics", "(12, 4)"]),
+    ("metrics twice", lambda m: m.compile("adam", "mse", ["mae", "mae"]), ValueError,
+     ["two metrics", "'mae'", "MeanAbsoluteError(name="]),
+    ("metrics of two", lambda m: m.compile("adam", "mse", [["mae"], ["mse"]]), ValueError,
+     ["metrics for 2 of 1"]),
     ("rate NaN", lambda m: (setattr(m.optimizer, "learning_rate", np.nan),
      m.train_on_batch(X, LABELS)), ValueError, ["learning_rate", "nan"]),
     ("rate negative", lambda m: (setattr(m.optimizer, "learning_rate", -1.0),
@@ -259,6 +209,44 @@ def test_a_metric_that_does_not_fit_is_told_before_training():
     model = classifier()
     model.compile("sgd", "cross_entropy", metrics=["top_k"])  # of 5, for 3 classes
     assert_unchanged(model, lambda: model.fit(X, LABELS), ValueError, ["top_k", "5", "3"])
+
+
+REFUSED = [  # calls on a network without Input, which must not take its shape from them
+    ("labels", lambda m: m.fit(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.train_on_batch(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.gradients(X, LABELS + 1), ValueError, ["0..2"]),
+    ("labels", lambda m: m.evaluate(X, LABELS + 1), ValueError, ["0..2"]),
+    ("NaN", lambda m: m.fit(with_value(X, np.nan), LABELS), ValueError, ["NaN"]),
+    ("batches", lambda m: m.fit([(X, LABELS + 1)]), ValueError, ["0..2"]),
+    ("validation", lambda m: m.fit(X, LABELS, validation_data=(NUMBERS, LABELS)), ValueError,
+     ["validation_data: Sequential: received x of shape (12, 3); expected (rows, 4)"]),
+    ("callbacks", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping()]), ValueError,
+     ["val_loss"]),
+    ("verbose", lambda m: m.fit(X, LABELS, verbose="loud"), ValueError, ["loud"]),
+]  # fmt: skip
+
+
+@cases(REFUSED)
+def test_refused_data_do_not_build_a_network(call, error, words):
+    model = nn.Sequential([nn.Dense(5, "tanh"), nn.Dense(3)], seed=0)
+    model.compile("sgd", "cross_entropy")
+    with pytest.raises(error) as caught:
+        call(model)
+    assert_says(caught.value, words)
+    assert model.graph is None
+    model.fit(NUMBERS, LABELS, validation_data=(NUMBERS, LABELS))  # another width
+    assert model.input_shape == (3,)
+
+
+@pytest.mark.parametrize("number", [5, -1, 0.5, np.nan])
+def test_what_is_no_row_of_a_table_is_shown(number):
+    model = nn.Sequential([nn.Input((2,)), nn.Embedding(5, 3, name="words")], seed=0)
+    model.compile("sgd", "mse")
+    x, y = [[0, 1], [number, 4]], np.zeros((2, 2, 3))
+    for call in (model, model.predict, model.forward, lambda x: model.evaluate(x, y)):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"'words': received {number}, .*0 <= x < 5"):
+                call(x)
 
 
 def test_float_labels_are_taken_where_they_are_whole():

@@ -1,6 +1,5 @@
 """One process, many threads: who may train, who may predict, and that others run meanwhile."""
 
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +8,19 @@ import numpy as np
 import pytest
 
 import nncore as nn
+from nncore._kernels import blas
+from support import layer_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(256, 64)).astype(np.float32)
 Y = RNG.integers(0, 10, 256)
 
 
-def network(seed=0, width=64):
-    layers = [nn.Input((64,)), nn.Dense(width, "relu"), nn.Dense(10)]
-    model = nn.Sequential(layers, seed=seed)
+def network(width=64, first=None):
+    layers = [nn.Dense(width, "relu"), nn.Dense(10)]
+    if first is not None:
+        layers.insert(0, first)
+    model = nn.Sequential([nn.Input((64,)), *layers], seed=0)
     model.compile(nn.SGD(0.01), "cross_entropy")
     return model
 
@@ -34,12 +37,13 @@ def test_many_threads_predict_the_same_bits_as_one():
         np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-5)
 
 
-def test_joblib_threads_and_processes():
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_joblib_threads_and_processes(backend):
     joblib = pytest.importorskip("joblib")
     model = network()
     parts = np.split(X, 8)
     expected = [model(part) for part in parts]
-    with joblib.parallel_backend("threading", n_jobs=4):
+    with joblib.parallel_config(backend, n_jobs=2):
         found = joblib.Parallel()(joblib.delayed(model.predict)(part) for part in parts)
     assert all(map(np.array_equal, found, expected))
 
@@ -105,34 +109,71 @@ def test_any_number_of_threads_may_be_asked_for(asked):
         nn.set_num_threads(before)
 
 
-@pytest.mark.parametrize("call", ["fit", "predict"])
-def test_other_threads_run_meanwhile(call):
-    """With the GIL held the ticking thread would get in between two calls only."""
-    model = network(width=1024)
-    many = np.tile(X, (8, 1))
-    labels = np.tile(Y, 8)
-    calls = {
-        "fit": lambda: model.fit(many, labels, batch_size=len(many), verbose=False),
-        "predict": lambda: model(many[:1024]),
-    }
-    ticks, stop = [], threading.Event()
+CALLS = {
+    "model(x)": lambda model: model(X),
+    "predict": lambda model: model.predict(X),
+    "evaluate": lambda model: model.evaluate(X, Y),
+    "fit": lambda model: model.fit(X, Y, batch_size=len(X), verbose=False),
+    "train_on_batch": lambda model: model.train_on_batch(X, Y),
+    "gradients": lambda model: model.gradients(X, Y),
+    "forward": lambda model: model.forward(X),
+}
 
-    def tick():
-        while not stop.is_set():
-            ticks.append(time.perf_counter())
-            time.sleep(0.0002)
 
-    calls[call]()
-    before, thread = sys.getswitchinterval(), threading.Thread(target=tick)
-    sys.setswitchinterval(1000)  # so that only a released GIL lets the other thread in
-    try:
+def wait_for(outsider):
+    """Until a run waits at the door."""
+    while not outsider.somebody_waits() and not outsider.a_run_gave_up():
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_other_threads_run_meanwhile(call, outsider):
+    """The run waits, in compiled code, for what only another Python thread can do."""
+    model = network(first=layer_of(outsider.Door))
+
+    def visitor():
+        wait_for(outsider)
+        outsider.open_door()
+
+    for _ in range(2):  # the first call builds the plan, the second goes straight to it
+        outsider.close_door()
+        thread = threading.Thread(target=visitor, daemon=True)
         thread.start()
-        started = time.perf_counter()
-        for _ in range(10):
-            calls[call]()
-        ended = time.perf_counter()
-    finally:
-        stop.set()
-        sys.setswitchinterval(before)
+        CALLS[call](model)
         thread.join()
-    assert sum(started < t < ended for t in ticks) > 10 * 3
+        assert not outsider.a_run_gave_up(), "the GIL was held"
+
+
+def test_while_one_run_has_the_team_others_go_without(outsider, team):
+    """They do not wait, and what they compute does not depend on it."""
+    team(3)
+    slow, model = network(first=layer_of(outsider.Door)), network(first=layer_of(outsider.Twice))
+    results = []
+    call = lambda: results.append(model.gradients(X, Y)[1])  # noqa: E731
+    assert outsider.members(call) == 3
+    outsider.close_door()
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(slow, X)
+        wait_for(outsider)
+        alone = outsider.members(call)
+        outsider.open_door()
+        run.result()
+    assert alone == 1
+    assert not outsider.a_run_gave_up()
+    for name, grad in results[0].items():
+        assert np.array_equal(grad, results[1][name]), name
+
+
+def test_blas_is_held_at_one_thread_whoever_runs_a_plan():
+    blas.load()
+
+    def held():
+        blas.hold()
+        try:
+            return {pool.get_num_threads() for pool in blas.pools()}
+        finally:
+            blas.release()
+
+    assert held() <= {1}
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(held).result() <= {1}

@@ -121,7 +121,8 @@ def test_every_part_of_the_description_forged(original, tmp_path):
             forge(forged, tensors, changed(description, path, value))
             try:
                 model = nn.load(forged)
-            except ValueError:
+            except ValueError as error:
+                assert str(error).startswith(f"{forged}: "), error
                 continue
             except BaseException as error:
                 raise AssertionError(f"{path} = {value!r} gave {error!r}") from error

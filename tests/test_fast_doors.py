@@ -3,6 +3,7 @@ any array that NumPy can make real numbers of: the result is that for a plain fl
 
 import array
 import copy
+import inspect
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_targets_must_have_the_shape_and_not_only_the_size_of_the_output():
     x, y = np.ones((4, 6), np.float32), np.ones((4, 2, 3), np.float32)
     model.train_on_batch(x, y)
     for wrong in (y.reshape(4, 3, 2), y.reshape(4, 6), y.reshape(4, 1, 2, 3)):
-        with pytest.raises(ValueError, match=r"'rows', 2, 3"):
+        with pytest.raises(ValueError, match=r"\(rows, 2, 3\)"):
             model.train_on_batch(x, wrong)
     model.train_on_batch(x, y[..., None])
 
@@ -271,3 +272,13 @@ def test_outputs_are_fresh_arrays(trained):
         model(x * 2)
     assert np.array_equal(first, kept) and first.flags.owndata and first.flags.writeable
     assert model(x) is not first
+
+
+def test_compiled_methods_have_signatures():
+    found = {name: str(inspect.signature(getattr(nn.Model, name)))
+             for name in ("train_on_batch", "gradients", "__call__")}  # fmt: skip
+    assert found == {
+        "train_on_batch": "(self, /, x, y, sample_weight=None, class_weight=None)",
+        "gradients": "(self, /, x, y, sample_weight=None)",
+        "__call__": "(self, /, x)",
+    }

@@ -14,6 +14,7 @@ import pytest
 
 import cases
 import nncore as nn
+from case_kinds import several
 from nncore.interop import safetensors
 
 CUSTOM = {cls.__name__: cls for cls in (cases.Gate, cases.Power, cases.Cube)}
@@ -59,7 +60,7 @@ def by_file(model, path):
 @pytest.mark.parametrize("case", cases.LAYERS, ids=lambda case: repr(case.layer))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layer(case, dtype, tmp_path):
-    inputs = [nn.Input(shape) for shape in cases.several(case.shapes[-1])]
+    inputs = [nn.Input(shape) for shape in several(case.shapes[-1])]
     output = case.layer(inputs if len(inputs) > 1 else inputs[0])
     model = nn.Model(inputs, output, seed=2, dtype=dtype)
     xs = case.draw(np.random.default_rng(0), 5, case.shapes[-1])
@@ -133,6 +134,14 @@ def test_models_that_are_not_ready_are_copied_too():
     assert same(first, second)
     with pytest.raises(ValueError, match="save needs the network's shapes"):
         nn.Sequential([nn.Dense(3)]).save("never")
+
+
+def test_names_of_inputs_are_kept(tmp_path):
+    a, b = nn.Input((2,), name="left"), nn.Input((2,))
+    model = nn.Model([a, b], nn.Add()([a, b]), seed=0)
+    for other in (by_file(model, tmp_path / "m"), copy.deepcopy(model)):
+        assert [symbol.name for symbol in other.graph.inputs] == ["left", None]
+    assert repr(a) == "Input((2,), 'left')"
 
 
 def test_copies_do_not_share_memory():
@@ -258,8 +267,9 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         for call in (large.save, large.save_weights):
-            with pytest.raises(OSError):
+            with pytest.raises(OSError) as caught:
                 call(path)
+            assert caught.value.filename == str(path)  # not the temporary file's
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == bytes_before and list(tmp_path.iterdir()) == [path]
@@ -267,8 +277,9 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError) as caught:
         classifier().save(tmp_path / "nowhere" / "m")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "m")
     with pytest.raises(FileNotFoundError, match="nothing"):
         nn.load(tmp_path / "nothing")
     with pytest.raises(OSError, match="m"):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import LAYERS, several
+from case_kinds import several
+from cases import LAYERS
 from nncore.data import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 

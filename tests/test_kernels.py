@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-import scipy.special as sp
 
 import nncore as nn
 from cases import ACTIVATIONS
@@ -102,41 +101,7 @@ def test_rows_do_not_depend_on_their_neighbours(isa):
 
 # ---- activations ---------------------------------------------------------------------------------
 
-SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
-
-EXACT = {
-    "linear": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "selu": lambda x: SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0))),
-    "sigmoid": sp.expit,
-    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
-    "tanh": np.tanh,
-    "softplus": lambda x: np.where(x > 20, x, np.logaddexp(0, x)),  # as PyTorch has it
-    "silu": lambda x: x * sp.expit(x),
-    "gelu": lambda x: x * sp.ndtr(x),
-    "softmax": lambda x: sp.softmax(x, -1),
-    "log_softmax": lambda x: sp.log_softmax(x, -1),
-}
-
-# The largest errors in float that simd/activation.h and simd/elementary.h state: of max(1, |x|),
-# and relative where they promise it.
-TANH = {"baseline": 3.9e-7, "avx2": 2.9e-7, "avx512": 2.9e-7}
-LARGEST_ERROR = {
-    "linear": (0, 0),
-    "relu": (0, 0),
-    "leaky_relu": (1e-9, 1e-7),  # 0.01 and the product, both rounded
-    "elu": (8.9e-8, 8.9e-8),
-    "selu": (1.4e-7, None),
-    "sigmoid": (8.9e-8, 1.8e-7),
-    "hard_sigmoid": (1.2e-7, None),  # two roundings
-    "tanh": (TANH, TANH),
-    "softplus": (1.5e-7, None),
-    "silu": (1.5e-7, None),
-    "gelu": (1.5e-7, None),
-}
-
+ELEMENTWISE = [name for name, case in ACTIVATIONS.items() if case.limits]
 
 # What is below the smallest normal number is flushed to 0, a factor of the result too.
 TINY = float(np.finfo(np.float32).tiny)
@@ -152,20 +117,18 @@ def activate(name: str, x: np.ndarray) -> np.ndarray:
     return nn.Sequential([nn.Input(x.shape), nn.Activation(name)], dtype=x.dtype.name)(x[None])[0]
 
 
-def test_every_activation_has_its_exact_values():
-    assert set(EXACT) == set(ACTIVATIONS)
-
-
-@pytest.mark.parametrize("name", LARGEST_ERROR)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_activation_in_float_is_as_exact_as_stated(name, isa):
     x = all_floats()
     with np.errstate(all="ignore"):
-        exact = EXACT[name](x.astype(np.float64))
+        exact = ACTIVATIONS[name].exact(x.astype(np.float64))
     y = activate(name, x).astype(np.float64)
     normal = (abs(exact) > 2 * TINY) & (abs(exact) <= np.finfo(np.float32).max)
     assert (abs(y - exact)[abs(exact) <= 2 * TINY] <= 2 * TINY).all()
     x, y, exact = x[normal], y[normal], exact[normal]
-    for bound, size in zip(LARGEST_ERROR[name], (np.maximum(1, abs(x)), abs(exact)), strict=True):
+    for bound, size in zip(
+        ACTIVATIONS[name].error, (np.maximum(1, abs(x)), abs(exact)), strict=True
+    ):
         if bound is not None:
             error = (abs(y - exact) - TINY) / size
             worst = error.argmax()
@@ -180,7 +143,7 @@ def test_softmax(name, n, isa):
     largest x, up to 100 here, by half an eps of the difference."""
     rng = np.random.default_rng(n)
     x = (30 * rng.normal(size=(9, n)) + [[v] for v in (0, 1e4, -1e4) * 3]).astype(np.float32)
-    exact = EXACT[name](x.astype(np.float64))
+    exact = ACTIVATIONS[name].exact(x.astype(np.float64))
     difference = x.max(-1, keepdims=True) - x
     if name == "softmax":
         bound = exact * (3e-7 + np.spacing(difference))
@@ -189,26 +152,22 @@ def test_softmax(name, n, isa):
     np.testing.assert_array_less(abs(activate(name, x) - exact), bound + 2 * TINY)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_in_double(name, isa):
     x = np.linspace(-30, 30, 2003)
-    np.testing.assert_allclose(activate(name, x), EXACT[name](x), rtol=1e-13, atol=3e-16 * 20)
+    np.testing.assert_allclose(
+        activate(name, x), ACTIVATIONS[name].exact(x), rtol=1e-13, atol=3e-16 * 20
+    )
 
 
 # ---- special values ------------------------------------------------------------------------------
 
-INF = {  # name -> (at -inf, at inf); log_softmax and softmax: see below
-    "linear": (-np.inf, np.inf), "relu": (0, np.inf), "leaky_relu": (-np.inf, np.inf),
-    "elu": (-1, np.inf), "selu": (-SELU[0] * SELU[1], np.inf), "sigmoid": (0, 1),
-    "hard_sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0, np.inf), "silu": (0, np.inf),
-    "gelu": (0, np.inf),
-}  # fmt: skip
-
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
-@pytest.mark.parametrize("name", INF)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_nan_and_infinity(name, dtype, isa):
     """Between ordinary numbers, in the vectors and in the tail."""
+    at_minus_infinity, at_infinity = ACTIVATIONS[name].limits
     for n in (1, 5, 35):
         x = np.linspace(-1, 1, 3 * n).astype(dtype)
         ordinary = activate(name, x)
@@ -216,8 +175,8 @@ def test_nan_and_infinity(name, dtype, isa):
         x[2::6] = np.inf
         y = activate(name, x)
         assert np.isnan(y[0::3]).all()
-        np.testing.assert_allclose(y[1::3], INF[name][0], rtol=2e-7)
-        np.testing.assert_allclose(y[2::6], INF[name][1], rtol=2e-7)
+        np.testing.assert_allclose(y[1::3], at_minus_infinity, rtol=2e-7)
+        np.testing.assert_allclose(y[2::6], at_infinity, rtol=2e-7)
         assert (y[5::6] == ordinary[5::6]).all()
 
 

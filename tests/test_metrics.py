@@ -115,8 +115,25 @@ def test_time_steps_are_answers_like_any_other(rng):
 def test_many_labels_are_separate_questions(rng):
     y, p = rng.integers(0, 2, (N, 3)), rng.random((N, 3))
     assert value(metrics.Accuracy(multi_label=True), y, p) == np.mean(y == (p > 0.5))
-    recall = ((p > 0.5) & (y == 1)).sum() / y.sum()
-    assert value(metrics.Recall(multi_label=True), y, p) == pytest.approx(recall)
+    recall = metrics.Recall(multi_label=True, average="micro")
+    assert value(recall, y, p) == pytest.approx(((p > 0.5) & (y == 1)).sum() / y.sum())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("average", ["macro", "weighted", "micro"])
+@pytest.mark.parametrize("name", ["precision", "recall", "f1"])
+def test_many_labels_are_averaged_as_scikit_learn_does(sk, rng, name, average, weighted):
+    y, p = rng.random((N, 4)) < [0.1, 0.5, 0.8, 0.0], rng.random((N, 4))
+    p[:, 3] = 0  # a label that is neither true nor predicted counts as 0
+    w = rng.integers(0, 4, N) / 2 if weighted else None
+    make = {"precision": metrics.Precision, "recall": metrics.Recall, "f1": metrics.F1}[name]
+    expected = getattr(sk, f"{name}_score")(
+        y, p > 0.5, average=average, sample_weight=w, zero_division=0
+    )
+    metric = make(average=average, multi_label=True)
+    assert value(metric, y, p, w, CUTS) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="3 classes after predictions of 4"):
+        metric.update(y[:, :3], p[:, :3])
 
 
 def test_top_1_is_accuracy_also_when_scores_are_equal(rng):
@@ -207,6 +224,10 @@ LABELS, SCORES = np.zeros(4, int), np.zeros((4, 3))
         (lambda: metrics.get("acuracy"), ValueError, "did you mean 'accuracy'"),
         (lambda: metrics.get(metrics.AUC), TypeError, r"the class AUC \(call it: AUC\(\)\)"),
         (lambda: metrics.F1(average="makro"), ValueError, "did you mean 'macro'"),
+        (lambda: metrics.Accuracy(name=5), TypeError, r"Accuracy: name .* received 5"),
+        (lambda: metrics.F1(multi_label="yes"), TypeError, "F1: multi_label must be True or False"),
+        (lambda: metrics.get("acc"), ValueError, "did you mean 'accuracy'"),
+        (lambda: metrics.get("mean_absolute_error"), ValueError, "did you mean 'mae'"),
         (lambda: metrics.TopK(k=0), ValueError, "k must be an integer >= 1"),
         (
             lambda: metrics.Accuracy().update(LABELS[:3], SCORES),

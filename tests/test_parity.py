@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, several
+from case_kinds import several
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
 from nncore.data import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 
@@ -96,7 +97,7 @@ def test_loss(case, output, closing, weight, dtype):
         loss, grads = model.gradients(xs, one_or_list(ts), w)
         parameters = tensors(model)
         h = torch.nn.functional.linear(double(xs), parameters["0.weight"], parameters["0.bias"])
-        h = h if closing in folds else ACTIVATIONS[closing][0](h)
+        h = h if closing in folds else ACTIVATIONS[closing].torch(h)
         expected = sum(mean_loss(case, h, t, w) for t in ts)
         expected.backward()
         near(np.asarray(loss), expected, TOLERANCE[dtype], "loss")
@@ -107,9 +108,9 @@ def test_loss(case, output, closing, weight, dtype):
 # ---- random networks -----------------------------------------------------------------------------
 
 WIDTHS = (1, 3, 24, 40, 100, 333)
-ELEMENTWISE = [name for name in ACTIVATIONS if "soft" not in name] + ["softplus"]
+ELEMENTWISE = [name for name, case in ACTIVATIONS.items() if case.limits]
 # In float32 a number next to a kink may fall on its other side, where the slope is another.
-SMOOTH = [name for name in ELEMENTWISE if not ACTIVATIONS[name][1]]
+SMOOTH = [name for name in ELEMENTWISE if not ACTIVATIONS[name].kinks]
 
 
 def random_network(rng, dtype):
@@ -138,7 +139,7 @@ def test_random_network(seed, dtype):
     h = tx
     for i, sigma in enumerate(sigmas):
         h = torch.nn.functional.linear(h, parameters[f"{i}.weight"], parameters[f"{i}.bias"])
-        h = ACTIVATIONS[sigma][0](h)
+        h = ACTIVATIONS[sigma].torch(h)
     near(model(x), h, TOLERANCE[dtype], "output")
     expected = mean_loss(case, h, y)
     expected.backward()

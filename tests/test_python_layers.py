@@ -86,6 +86,7 @@ TROUBLES = [
     ("forward", lambda x: np.full(x.shape, "a"), ValueError, "could not convert"),
     ("forward", overwrite, ValueError, "read-only"),
     ("backward", overwrite, ValueError, "read-only"),
+    ("backward", lambda x: None, TypeError, r"\(.*\): backward returned None; expected"),
     ("backward", lambda x: x, ValueError, "1 gradients; expected 2"),
     ("backward", lambda x: (x, x), ValueError, r"backward returned.*\(6, 4\).*\(4,\)"),
     ("backward", lambda x: (x, x[0], x), ValueError, "3 gradients; expected 2"),
@@ -156,6 +157,31 @@ def test_a_layer_with_neither_build_nor_forward():
 
     with pytest.raises(TypeError, match="Empty defines neither build nor forward"):
         network(Empty())
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (5, r"parameters returned 5 \(int\); expected a dict"),
+        (None, "parameters returned None; expected a dict"),
+        ({"w": 5}, r"'w': 5 \(int\); expected a name and"),
+        ({5: ((2,), "zeros")}, "5: .*expected a name and"),
+        ({"a.b": ((2,), "zeros")}, r"'a\.b': .*expected a name and"),
+        ({"w": ((2,), "zeros", 1)}, "expected a name and"),
+        ({"w": (5, "zeros")}, r"shape 5 \(int\) for 'w'; expected a tuple"),
+        ({"w": ((2.5,), "zeros")}, "each axis of 'w' must be an integer >= 1, received 2.5"),
+        ({"w": ((0,), "zeros")}, "each axis of 'w' must be an integer >= 1, received 0"),
+        ({"w": ((2,), 7)}, "initializer must be one of"),
+    ],
+)
+def test_parameters_that_are_none(declared, words):
+    class Junk(nn.Layer):
+        def parameters(self, shape):
+            return declared
+
+    with pytest.raises((TypeError, ValueError), match=words) as caught:
+        nn.Sequential([nn.Input((4,)), nn.Dense(2), Junk(name="mine")])
+    assert "layer 'mine', Junk(" in str(caught.value)
 
 
 def test_a_forward_that_drops_the_batch_axis():

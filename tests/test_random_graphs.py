@@ -60,10 +60,10 @@ def in_torch(model, values, steps, xs, outputs):
         if len(h) < len(reads):
             continue
         if isinstance(layer, nn.Activation):
-            y = ACTIVATIONS[layer.activation][0](h[0])
+            y = ACTIVATIONS[layer.activation].torch(h[0])
         elif isinstance(layer, nn.Dense):
             weight, bias = (parameters[f"{names[layer]}.{p}"] for p in ("weight", "bias"))
-            y = ACTIVATIONS[layer.activation or "linear"][0](
+            y = ACTIVATIONS[layer.activation or "linear"].torch(
                 torch.nn.functional.linear(h[0], weight, bias)
             )
         elif isinstance(layer, nn.Add):

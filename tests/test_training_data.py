@@ -3,6 +3,7 @@
 import copy
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from nncore import data
+from nncore import data, evaluation
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (60, 6), dtype=np.uint8)
@@ -115,6 +116,34 @@ def test_an_iterable_of_batches_is_fit_on_slices():
     assert one["loss"] == pytest.approx(two["loss"]) and one["accuracy"] == two["accuracy"]
     assert two["val_loss"][-1] == pytest.approx(parts.evaluate(X, LABELS)["loss"])
     assert parts.evaluate(Batches()) == pytest.approx(parts.evaluate(X, LABELS))
+
+
+def test_a_list_of_batches_is_an_iterable_of_batches():
+    whole, parts = classifier(), classifier()
+    whole.fit(X, LABELS, batch_size=16, epochs=2, shuffle=False)
+    parts.fit(list(Batches()), epochs=2)
+    assert_same(whole, parts)
+    assert parts.evaluate(list(Batches())) == parts.evaluate(Batches())
+
+
+def test_batches_may_build_a_network():
+    built, waiting = classifier(), nn.Sequential([nn.Dense(8, "tanh"), nn.Dense(3)], seed=0)
+    waiting.compile("adam", "cross_entropy")
+    built.params["0.weight"][...] /= 0.01
+    built.fit(X, LABELS, batch_size=16, shuffle=False)
+    waiting.fit(Batches())
+    assert waiting.evaluate(Batches()) == pytest.approx(built.evaluate(X, LABELS), rel=1e-4)
+
+
+def test_batches_are_evaluated_on_one_plan(monkeypatch):
+    built = []
+    plan = evaluation.Plan
+    monkeypatch.setattr(evaluation, "Plan", lambda *a, **k: built.append(a) or plan(*a, **k))
+    model, weight = classifier(metrics=["accuracy"]), RNG.uniform(size=60)
+    assert model.evaluate(Batches()) == pytest.approx(model.evaluate(X, LABELS))
+    assert len(built) == 2
+    model.evaluate([(X, LABELS), (X, LABELS, weight), (X, np.eye(3)[LABELS])])
+    assert len(built) == 5  # other targets, other weights
 
 
 def test_an_iterable_may_give_weights():
@@ -279,9 +308,10 @@ def test_a_gradient_that_is_not_finite_is_refused_by_apply_gradients():
 
 SHOWN = """
     import sys, numpy as np, nncore as nn
-    model = nn.Sequential([nn.Input((4,)), nn.Dense(1)], seed=0)
-    model.compile("sgd", "mse", metrics=["mae"])
-    model.fit(np.ones((64, 4)), np.ones(64), epochs=2, verbose=eval(sys.argv[1]))
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(2)], seed=0)
+    model.compile("sgd", "cross_entropy", metrics=["accuracy"])
+    x, y = np.ones((64, 4)), np.ones(64)
+    model.fit(x, y, epochs=2, validation_split=0.5, verbose=eval(sys.argv[1]))
 """
 
 
@@ -296,9 +326,10 @@ def test_a_pipe_sees_a_bar_only_if_asked(verbose, shows):
     assert run.stdout == "" and ("epoch 2/2" in run.stderr) == shows
 
 
-def test_a_terminal_sees_a_bar():
+@pytest.mark.parametrize("columns", [80, 100, 0])
+def test_a_terminal_sees_the_numbers_of_the_epoch(columns):
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 120))
+    termios.tcsetwinsize(theirs, (24 if columns else 0, columns))
     shown("'auto'", stderr=theirs, stdout=theirs, stdin=theirs)
     os.close(theirs)
     text = b""
@@ -308,4 +339,8 @@ def test_a_terminal_sees_a_bar():
     except OSError:  # the terminal has nothing more
         pass
     os.close(ours)
-    assert b"epoch 2/2" in text and b"loss=" in text and b"mae=" in text
+    lines = [line.strip() for line in text.decode().replace("\r", "\n").split("\n")]
+    number = r"=\d\.\d{4}"
+    last = rf"epoch 2/2, loss{number}, accuracy{number}, val_loss{number}, val_accuracy{number} \|"
+    assert any(re.match(last, line) for line in lines), lines
+    assert max(map(len, lines)) <= (columns or 80)

@@ -1,8 +1,8 @@
 """One module for each library: how it would do a workload's cell at its best.
 
-A peer has ``name``, ``module`` (what to import to know whether it is there), ``cells`` and
-``prepare(workload, cell, x, y, threads) -> Runner``, which raises Unsupported for a layer that it
-does not know.
+A peer has ``name``, ``version``, ``cells`` and ``prepare(workload, cell, x, y, threads)``, which
+returns a Runner, or raises Unsupported for a layer that it does not know. One that cannot be
+imported is left out.
 """
 
 from __future__ import annotations

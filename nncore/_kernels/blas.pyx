@@ -58,6 +58,17 @@ def pools():
     return _pools
 
 
+def _set_threads(pool, threads):
+    """Sets a pool's size, on whichever thread: newer versions of threadpoolctl listen to one
+    thread of the process only, the first to call, until that is cleared."""
+    clear = getattr(pool, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    pool.set_num_threads(threads)
+    if clear is not None:
+        clear(force=True)
+
+
 def hold():
     """Keeps BLAS at one thread until `release`: two pools on the same processors cost 20x."""
     global _held
@@ -66,7 +77,7 @@ def hold():
         if _held == 1:
             _before[:] = [pool.get_num_threads() for pool in pools()]
             for pool in pools():
-                pool.set_num_threads(1)
+                _set_threads(pool, 1)
 
 
 def release():
@@ -75,7 +86,7 @@ def release():
         _held -= 1
         if _held == 0:
             for pool, threads in zip(pools(), _before):
-                pool.set_num_threads(threads)
+                _set_threads(pool, threads)
 
 
 def _forget():
@@ -85,7 +96,7 @@ def _forget():
     if _held:
         _held = 0
         for pool, threads in zip(pools(), _before):
-            pool.set_num_threads(threads)
+            _set_threads(pool, threads)
 
 
 if hasattr(os, "register_at_fork"):

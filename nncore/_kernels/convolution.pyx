@@ -11,6 +11,7 @@ of the weights. The algorithm is chosen when the plan is built:
 - patches: the same on a copy of each window (im2col), for maps with short rows
 - overlap: one of these down; up by simd/convolution_overlap.h, for images of few channels
 - depthwise: simd/depthwise.h
+- winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
 
 Members share units of work (a few rows of one image) or, where there are enough, whole images. The
@@ -31,14 +32,18 @@ cdef enum Algorithm:
     DIRECT
     PATCHES
     DEPTHWISE
+    WINOGRAD
 
-ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "overlap")
+ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", "overlap")
 
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
     LINE = 64
+    TILE = 4                 # pixels, either way, of a tile of winograd.h
+    UNIT_CHANNELS = 16       # members' channels start at multiples of this: one vector of AVX-512
 
 forced = None
+exact = False                # without winograd
 
 
 def force(algorithm=None):
@@ -46,6 +51,17 @@ def force(algorithm=None):
     global forced
     assert algorithm is None or algorithm in ALGORITHMS, algorithm
     forced = algorithm
+
+
+def set_exact(value):
+    """Plans built from now on do without winograd, or not."""
+    global exact
+    exact = value
+
+
+cdef isize tiles(const conv_pass *p) noexcept nogil:
+    """Tiles of winograd.h in one image y."""
+    return ((p.OH + TILE - 1) // TILE) * ((p.OW + TILE - 1) // TILE)
 
 
 cdef isize lines(isize bytes) noexcept nogil:
@@ -57,6 +73,7 @@ cdef class Convolution(Op):
     cdef Tensor x, weight, bias, y
     cdef conv_pass down
     cdef bint transposed, by_images, overlaps
+    cdef bint wide            # winograd's members share channels, not tiles or images
     cdef Algorithm chosen
     cdef isize slots          # members that scratch has room for
     cdef isize channels       # of y
@@ -103,15 +120,29 @@ cdef class Convolution(Op):
         elif p.groups == p.C > 1:
             best = "depthwise"
         possible.append(best)
+        if (p.KH == p.KW == 3
+                and p.stride_h == p.stride_w == p.dilation_h == p.dilation_w == p.groups == 1):
+            possible.append("winograd")
+            if not exact and self.winograd_is_faster(rows):
+                best = "winograd"
         algorithm = forced if forced in possible else best
         self.overlaps = algorithm == "overlap" or (
             algorithm != forced and best in ("direct", "patches") and self.prefers_overlap())
         self.chosen = ALGORITHMS.index(best if algorithm == "overlap" else algorithm)
         self.slots = largest()
-        self.by_images = rows % self.slots == 0 or rows >= 4 * self.slots
+        self.wide = self.chosen == WINOGRAD and (
+            f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
+        self.by_images = not self.wide and (rows % self.slots == 0 or rows >= 4 * self.slots)
         self.forward_by_rows = self.by_images
         down_pass(p)
         self.cut(p, rows)
+
+    cdef bint winograd_is_faster(self, isize rows):
+        """Than direct: measured on 9 pairs (C,O), 10 sizes of images, with AVX2 and AVX-512, both
+        dtypes. Tiles that hang over the border cost as much as whole ones."""
+        cdef conv_pass *p = &self.down
+        cdef isize n = tiles(p), least = 8 if min(p.C, p.O) >= 16 else 12
+        return p.C >= 8 and p.O >= 4 and n * rows >= 4 and n * least <= p.OH * p.OW
 
     cdef bint prefers_overlap(self):
         """Whether the image's channels would leave most of a vector empty: measured, 3 of 16 lanes
@@ -136,7 +167,7 @@ cdef class Convolution(Op):
         """Sizes of scratch: [sums of one piece | packed weights | work of the kernels]."""
         cdef conv_pass p
         cdef isize row, column, packed = 0, work = 0, itemsize = self.y.itemsize
-        self.sums = lines(self.weight.size * itemsize)
+        self.sums = 0 if self.wide else lines(self.weight.size * itemsize)
         self.bias_sums = lines(self.channels * itemsize)
         if self.chosen == PRODUCT:
             work = max(self.product_scratch(1 << 40, self.down.O, self.down.C),
@@ -166,6 +197,9 @@ cdef class Convolution(Op):
         cdef isize a, b
         if self.chosen == DEPTHWISE:
             (f64.depthwise_sizes if self.is_double else f32.depthwise_sizes)(p, &a, &b)
+        elif self.chosen == WINOGRAD:
+            a = 0
+            b = (f64.winograd_scratch if self.is_double else f32.winograd_scratch)(p)
         else:
             (f64.conv_sizes if self.is_double else f32.conv_sizes)(p, &a, &b)
         packed[0], work[0] = max(packed[0], a), max(work[0], b)
@@ -263,6 +297,9 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
         else:
             f64.conv_plain(p, y, x, weight, bias, begin, end, add)
         return
+    if op.chosen == WINOGRAD:
+        winograd(op, run, p, y, x, weight, bias, by_images, add, scratch)
+        return
     share(run.rows * n, n if by_images else 1, run, &begin, &end)
     if begin == end:
         return
@@ -281,6 +318,21 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
         else:
             f64.conv_pack(<double *> packed, p, weight)
             f64.conv_run(p, y, x, <double *> packed, bias, begin, end, add, <double *> scratch)
+
+
+cdef void winograd(Convolution op, Run *run, const conv_pass *p, real *y, const real *x,
+                   const real *weight, const real *bias, bint by_images, bint add,
+                   char *scratch) noexcept nogil:
+    """This member's share of one pass: channels where they are wide, else tiles."""
+    cdef isize n = tiles(p), first = 0, last = run.rows * n, begin = 0, end = p.O
+    if op.wide:
+        share(p.O, UNIT_CHANNELS, run, &begin, &end)
+    else:
+        share(run.rows * n, n if by_images else 1, run, &first, &last)
+    if real is float:
+        f32.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <double *> scratch)
 
 
 # ---- the gradients of weight and bias ------------------------------------------------------------
@@ -327,7 +379,8 @@ cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, co
     """The sums of one piece of the batch."""
     cdef conv_pass *p = &op.down
     cdef char *scratch = run.scratch + op.sums + op.bias_sums + op.packed
-    cdef isize n = run.rows * (p.OH * p.OW if op.chosen == PRODUCT else units(p))
+    cdef isize n = run.rows * (p.OH * p.OW if op.chosen == PRODUCT else
+                               tiles(p) if op.chosen == WINOGRAD else units(p))
     cdef isize begin = n * piece // pieces, end = n * (piece + 1) // pieces
     if op.chosen == PRODUCT:
         gemm(sums, p.C, map + begin * p.O, 1, p.O, image + begin * p.C, p.C, 1, p.O, p.C,
@@ -337,6 +390,13 @@ cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, co
             f32.depthwise_weight(p, sums, map, image, begin, end, <float *> scratch)
         else:
             f64.depthwise_weight(p, sums, map, image, begin, end, <double *> scratch)
+    elif op.chosen == WINOGRAD:
+        if op.wide:
+            return
+        if real is float:
+            f32.winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, <float *> scratch)
+        else:
+            f64.winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, <double *> scratch)
     elif op.chosen != PLAIN:
         if real is float:
             f32.conv_weight(p, sums, map, image, begin, end, <float *> scratch)
@@ -356,7 +416,10 @@ cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
         else:
             f64.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
         return
-    if op.chosen == PRODUCT:
+    if op.wide:
+        winograd_wide_weight(op, run, dweight, map, image)
+        return
+    if op.chosen == PRODUCT or op.chosen == WINOGRAD:
         add_pieces(dweight, <const real *> run.slots, apart, pieces, begin * n, end * n,
                    adds(op, 1))
         return
@@ -368,3 +431,18 @@ cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
     else:
         f64.conv_weight_store(&p, dweight, <double *> run.slots, pieces, apart, begin, end,
                               adds(op, 1))
+
+
+cdef void winograd_wide_weight(Convolution op, Run *run, real *dweight, const real *map,
+                               const real *image) noexcept nogil:
+    """dweight of this member's filters over the whole batch [+ dweight]."""
+    cdef conv_pass *p = &op.down
+    cdef char *scratch = run.scratch + op.sums + op.bias_sums + op.packed
+    cdef isize begin, end, last = run.rows * tiles(p)
+    share(p.O, UNIT_CHANNELS, run, &begin, &end)
+    if real is float:
+        f32.winograd_weight(p, dweight, map, image, 0, last, begin, end, adds(op, 1),
+                            <float *> scratch)
+    else:
+        f64.winograd_weight(p, dweight, map, image, 0, last, begin, end, adds(op, 1),
+                            <double *> scratch)

@@ -9,6 +9,7 @@ cdef class Embedding(Op):
     """y = weight[x]; dweight[x] += dy; dx = 0. Members share the columns of dweight."""
     cdef Tensor x, weight, y
     cdef isize V, D
+    cdef readonly double wrong   # what was no row of the table, for the message
 
     def __init__(self, Tensor x, Tensor weight, Tensor y):
         self.connect((x, weight), (y,))
@@ -47,6 +48,7 @@ cdef void embedding_forward(Embedding op, Run *run, real *_) noexcept nogil:
         row = row_number(x[i], op.V)
         if row < 0:
             run.bad = op.number
+            op.wrong = x[i]
             memset(y + i * D, 0, D * sizeof(real))
         else:
             memcpy(y + i * D, weight + row * D, D * sizeof(real))

@@ -1,3 +1,4 @@
+# cython: embedsignature=True, embedsignature.format=clinic
 """The calls that must cost next to nothing: model(x), train_on_batch(x, y), gradients(x, y).
 
 For plain arrays and plans that exist already they go straight to the compiled loop; everything

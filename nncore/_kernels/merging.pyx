@@ -23,6 +23,7 @@ cdef class Add(Merge):
     def __init__(self, Tensor a, Tensor b, Tensor y):
         super().__init__(a, b, y)
         self.backward_reads_x = False
+        self.in_place = True
 
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -56,14 +57,14 @@ cdef void add_backward(Add op, Run *run, real *_) noexcept nogil:
 
 
 cdef void copy(real *dx, const real *dy, isize begin, isize end, bint add) noexcept nogil:
-    """dx = dy [+ dx] for the numbers begin..end; dx may be NULL: nobody wants it."""
+    """dx = dy [+ dx] for the numbers begin..end; dx may be NULL: nobody wants it, or dy itself."""
     cdef isize i
     if dx == NULL:
         return
     if add:
         for i in range(begin, end):
             dx[i] += dy[i]
-    else:
+    elif dx != dy:
         memcpy(dx + begin, dy + begin, (end - begin) * sizeof(real))
 
 

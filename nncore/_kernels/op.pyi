@@ -10,6 +10,7 @@ class Tensor:
     size: int
     itemsize: int
     parameter: str | None
+    has_rows: bool
     producer: Any
     base: Tensor | None
     wants_grad: bool
@@ -20,6 +21,7 @@ class Tensor:
         itemsize: int,
         parameter: str | None = None,
         base: Tensor | None = None,
+        has_rows: bool = True,
     ) -> Self: ...
     def bind(self, data: int, grad: int) -> None: ...
     @property
@@ -41,6 +43,7 @@ class Op:
     in_place: bool
     holds_gil: bool
     uses_blas: bool
+    commits: bool
     work: float
     scratch_size: int
 

@@ -11,6 +11,8 @@ cdef extern from "simd/simd.h" nogil:
     enum:
         ACTIVATION_USES_X
         ACTIVATION_USES_Y
+    ctypedef struct pool_windows:
+        isize H, W, C, P, Q, kh, kw, sh, sw, top, left
     ctypedef struct f32_activation:
         const char *label
         int uses
@@ -45,6 +47,16 @@ cdef extern from "simd/simd.h" nogil:
                      const float *bias, int far) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const float *x, const float *shift, isize P,
+                                isize C) noexcept nogil
+        void (*channel_products)(double *s, double *q, const float *dy, const float *x,
+                                 const float *mean, isize P, isize C) noexcept nogil
+        void (*channel_affine)(float *y, const float *x, const float *mean, const float *scale,
+                               const float *offset, isize P, isize C) noexcept nogil
+        void (*channel_affine_backward)(float *dx, const float *dy, const float *x,
+                                        const float *mean,
+                                        const float *scale, const float *slope, const float *offset,
+                                        isize P, isize C, int add) noexcept nogil
         const f32_activation *activations
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
                         isize n) noexcept nogil
@@ -65,6 +77,28 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*max_pool)(float *y, float *cell, const float *x,
+                         const pool_windows *s) noexcept nogil
+        void (*max_pool_backward)(float *dx, const float *dy, const float *cell,
+                                  const pool_windows *s, int add) noexcept nogil
+        void (*sum_pool)(float *y, const float *x, const pool_windows *s, int mean,
+                         int add) noexcept nogil
+        void (*sum_pool_backward)(float *dx, const float *dy, const pool_windows *s, int mean,
+                                  int add) noexcept nogil
+        void (*repeat)(float *y, const float *x, isize H, isize W, isize C, isize sh,
+                       isize sw) noexcept nogil
+        void (*bilinear)(float *y, const float *x, isize H, isize W, isize C, isize sh,
+                         isize sw) noexcept nogil
+        void (*bilinear_backward)(float *dx, const float *dy, isize H, isize W, isize C, isize sh,
+                                  isize sw, int add) noexcept nogil
+        void (*layer_norm)(float *y, float *moments, const float *x, const float *weight,
+                           const float *bias, isize rows, isize C, double epsilon) noexcept nogil
+        void (*layer_norm_backward)(float *dx, float *dweight, float *dbias, const float *dy,
+                                    const float *x, const float *moments, const float *weight,
+                                    isize rows, isize C, int add) noexcept nogil
+        void (*layer_norm_sums)(float *dweight, float *dbias, const float *dy, const float *x,
+                                const float *moments, isize rows, isize C,
+                                isize columns) noexcept nogil
         void (*conv_pack)(float *packed, const conv_pass *p, const float *weight) noexcept nogil
         void (*conv_run)(const conv_pass *p, float *y, const float *x, const float *packed,
                          const float *bias, isize begin, isize end, int add,
@@ -90,6 +124,14 @@ cdef extern from "simd/simd.h" nogil:
                            const float *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
+        void (*winograd_run)(const conv_pass *p, float *y, const float *x, const float *weight,
+                             const float *bias, isize first, isize last, isize begin, isize end,
+                             int add, float *scratch) noexcept nogil
+        void (*winograd_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
+                                isize first, isize last, isize begin, isize end, int add,
+                                float *scratch) noexcept nogil
+        isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
+        int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
     ctypedef struct f64_table:
         void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
@@ -102,6 +144,17 @@ cdef extern from "simd/simd.h" nogil:
                      const double *bias, int far) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const double *x, const double *shift, isize P,
+                                isize C) noexcept nogil
+        void (*channel_products)(double *s, double *q, const double *dy, const double *x,
+                                 const double *mean, isize P, isize C) noexcept nogil
+        void (*channel_affine)(double *y, const double *x, const double *mean, const double *scale,
+                               const double *offset, isize P, isize C) noexcept nogil
+        void (*channel_affine_backward)(double *dx, const double *dy, const double *x,
+                                        const double *mean,
+                                        const double *scale, const double *slope,
+                                        const double *offset,
+                                        isize P, isize C, int add) noexcept nogil
         const f64_activation *activations
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
                         isize n) noexcept nogil
@@ -122,6 +175,29 @@ cdef extern from "simd/simd.h" nogil:
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
+        void (*max_pool)(double *y, double *cell, const double *x,
+                         const pool_windows *s) noexcept nogil
+        void (*max_pool_backward)(double *dx, const double *dy, const double *cell,
+                                  const pool_windows *s, int add) noexcept nogil
+        void (*sum_pool)(double *y, const double *x, const pool_windows *s, int mean,
+                         int add) noexcept nogil
+        void (*sum_pool_backward)(double *dx, const double *dy, const pool_windows *s, int mean,
+                                  int add) noexcept nogil
+        void (*repeat)(double *y, const double *x, isize H, isize W, isize C, isize sh,
+                       isize sw) noexcept nogil
+        void (*bilinear)(double *y, const double *x, isize H, isize W, isize C, isize sh,
+                         isize sw) noexcept nogil
+        void (*bilinear_backward)(double *dx, const double *dy, isize H, isize W, isize C,
+                                  isize sh,
+                                  isize sw, int add) noexcept nogil
+        void (*layer_norm)(double *y, double *moments, const double *x, const double *weight,
+                           const double *bias, isize rows, isize C, double epsilon) noexcept nogil
+        void (*layer_norm_backward)(double *dx, double *dweight, double *dbias, const double *dy,
+                                    const double *x, const double *moments, const double *weight,
+                                    isize rows, isize C, int add) noexcept nogil
+        void (*layer_norm_sums)(double *dweight, double *dbias, const double *dy, const double *x,
+                                const double *moments, isize rows, isize C,
+                                isize columns) noexcept nogil
         void (*conv_pack)(double *packed, const conv_pass *p, const double *weight) noexcept nogil
         void (*conv_run)(const conv_pass *p, double *y, const double *x, const double *packed,
                          const double *bias, isize begin, isize end, int add,
@@ -148,6 +224,14 @@ cdef extern from "simd/simd.h" nogil:
                            const double *bias, isize begin, isize end, int add) noexcept nogil
         void (*conv_plain_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
+        void (*winograd_run)(const conv_pass *p, double *y, const double *x, const double *weight,
+                             const double *bias, isize first, isize last, isize begin, isize end,
+                             int add, double *scratch) noexcept nogil
+        void (*winograd_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
+                                isize first, isize last, isize begin, isize end, int add,
+                                double *scratch) noexcept nogil
+        isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
+        int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64

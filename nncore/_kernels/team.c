@@ -101,6 +101,7 @@ static void forget_workers(void) {
     atomic_store(&pool.taken, 0);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.arrived, 0);
+    atomic_fetch_or(&pool.seats, CLOSED); /* of a run that the parent was just gathering */
     pool.workers = pool.avoided = 0;
     pool.alone_until = pool.impatient_until = pool.missed = 0;
 }

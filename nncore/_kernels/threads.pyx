@@ -11,11 +11,13 @@ cdef extern from "team.h" nogil:
 cdef int asked = 1
 cdef int processors = 1
 cdef bint exactly = False
+cdef int present = TEAM_MAX
 
 
 cdef int run(team_work work, void *argument, int members,
              long long patience) noexcept nogil:
-    return team_run(work, argument, members, TEAM_FOREVER if exactly else patience)
+    return team_run(work, argument, min(members, present),
+                    TEAM_FOREVER if exactly else patience)
 
 
 cdef void barrier(int members) noexcept nogil:
@@ -39,16 +41,18 @@ cdef int most_members() noexcept nogil:
     return asked if exactly or asked < processors else processors
 
 
-def configure(int threads, int cpus, bint force=False):
+def configure(int threads, int cpus, bint force=False, int come=TEAM_MAX):
     """Sets the threads asked for and the processors there are.
 
-    ``force`` runs exactly ``threads`` members on every plan, however small and whatever the
-    machine: for tests.
+    For tests: ``force`` asks for exactly ``threads`` members for every plan, however small and
+    whatever the machine, and waits for all of them; but ``come`` at most take part, as if the
+    others were late.
     """
-    global asked, processors, exactly
+    global asked, processors, exactly, present
     asked = min(threads, TEAM_MAX)
     processors = cpus
     exactly = force
+    present = come
 
 
 def largest():

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore._names import file_path
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,6 +59,7 @@ def save(
     """
     import safetensors.numpy
 
+    name = file_path("save", path)
     arrays = {name: _plain(name, array) for name, array in tensors.items()}
     strings = dict(metadata or {})
     for key, value in strings.items():
@@ -66,7 +69,7 @@ def save(
         data = safetensors.numpy.save(arrays)
     except safetensors.SafetensorError as error:
         raise ValueError(f"save: the arrays cannot be written as safetensors: {error}") from None
-    _write_atomically(os.path.realpath(os.fspath(path)), *_with_metadata(data, strings))
+    _write_atomically(os.path.realpath(name), *_with_metadata(data, strings))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -80,7 +83,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
 
     import safetensors
 
-    name = os.fspath(path)
+    name = file_path("load", path)
     with open(name, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"load: {name!r} is not a regular file")
@@ -134,7 +137,10 @@ def _array(name: str, view: dict[str, Any]) -> NDArray[Any]:
 
 
 def _write_atomically(path: str, *pieces: bytes | memoryview) -> None:
-    """Replace the file at `path` (no link) by these bytes; afterwards it is on the disk."""
+    """Replace the file at `path` (no link) by these bytes; afterwards it is on the disk.
+
+    An OSError names `path`, not the temporary file.
+    """
     folder = os.path.dirname(path)
     mode = None  # of a new file: what open() gives, 0o666 without the umask
     if os.path.exists(path):
@@ -147,8 +153,8 @@ def _write_atomically(path: str, *pieces: bytes | memoryview) -> None:
             raise PermissionError(13, "the file is write-protected", path)
         mode = stat.S_IMODE(status.st_mode)
     temporary = os.path.join(folder, f".nncore-{os.urandom(8).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         with open(descriptor, "wb") as file:
             file.writelines(pieces)
             file.flush()
@@ -156,9 +162,11 @@ def _write_atomically(path: str, *pieces: bytes | memoryview) -> None:
         if mode is not None:
             os.chmod(temporary, mode)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # Ctrl-C just after the replacement
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):  # not made, or replaced and then Ctrl-C
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, path) from None
         raise
     _sync_folder(folder)
 

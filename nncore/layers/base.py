@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import numpy as np
 
 from nncore._kernels.python import PythonOp
-from nncore._names import describe
+from nncore._names import describe, positive_int, received
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.parameters import Initializer
     from nncore.plan import Plan
 
 _created = itertools.count()
@@ -32,7 +31,8 @@ class Symbol:
     """A value that a network will have: what a layer called on symbols returns."""
 
     def __init__(self, layer: Layer | None, inputs: tuple[Symbol, ...]) -> None:
-        self.layer, self.inputs = layer, inputs
+        self.layer: Any = layer  # None: an Input's
+        self.inputs = inputs
         self.order = next(_created)
 
     def __repr__(self) -> str:
@@ -54,21 +54,20 @@ class Input(Symbol):
 
     def __init__(self, shape: Sequence[int] | int, *, name: str | None = None) -> None:
         super().__init__(None, ())
-        try:
-            shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-            whole = all(isinstance(n, (int, np.integer)) and n is not True for n in shape)
-            self.shape = tuple(int(n) for n in shape) if whole else ()
-        except TypeError:
-            whole = False
-        if not whole or any(n < 1 for n in self.shape):
+        axes = shape if isinstance(shape, (tuple, list)) else (shape,)
+        if not all(isinstance(n, (int, np.integer)) and n is not True and n > 0 for n in axes):
             raise ValueError(
                 f"Input: received shape {shape!r}; expected positive integers, the shape of one "
                 "example without the batch axis, as in Input((28, 28, 1))"
             )
-        self.name = name
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"Input: name must be a string, received {received(name)}")
+        self.shape, self.name = tuple(int(n) for n in axes), name
 
     def __repr__(self) -> str:
-        return f"Input({self.shape})"
+        return (
+            f"Input({self.shape})" if self.name is None else f"Input({self.shape}, {self.name!r})"
+        )
 
 
 @layer
@@ -125,14 +124,42 @@ class Layer:
     def backward(self, dy: np.ndarray, y: np.ndarray, *inputs: np.ndarray, **parameters: Any):
         raise TypeError(f"{type(self).__name__} defines no backward: it can only predict")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        """Puts this layer on a plan: declares parameters, adds ops, returns the output."""
+    def _declared(self, place: str, shapes: list[tuple[int, ...]]) -> dict[str, Any]:
+        """What `parameters` returned, if it is what it should be."""
         from nncore import initializers
 
+        found = self.parameters(*shapes)
+        if not isinstance(found, dict):
+            raise TypeError(
+                f"{place}: parameters returned {received(found)}; expected a dict of name to "
+                "(shape, initializer)"
+            )
+        checked = {}
+        for name, pair in found.items():
+            known = isinstance(name, str) and name.isidentifier()
+            if not known or not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    f"{place}: parameters returned {name!r}: {received(pair)}; expected a name and "
+                    "(shape, initializer)"
+                )
+            if not isinstance(pair[0], (tuple, list)):
+                raise TypeError(
+                    f"{place}: parameters returned the shape {received(pair[0])} for {name!r}; "
+                    "expected a tuple of integers"
+                )
+            shape = tuple(positive_int(place, f"each axis of {name!r}", n) for n in pair[0])
+            try:
+                checked[name] = shape, initializers.get(pair[1])
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{place}: {name!r}: {error}") from None
+        return checked
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        """Puts this layer on a plan: declares parameters, adds ops, returns the output."""
         shapes = [x.shape for x in inputs]
-        weights: dict[str, Initializer] = {
-            name: plan.parameter(name, tuple(shape), initializers.get(initializer))
-            for name, (shape, initializer) in self.parameters(*shapes).items()
+        weights: dict[str, Tensor] = {
+            name: plan.parameter(name, shape, initializer)
+            for name, (shape, initializer) in self._declared(plan.where(self), shapes).items()
         }
         count = len(inputs)
 
@@ -142,7 +169,13 @@ class Layer:
 
         def backward(dy: np.ndarray, y: np.ndarray, *arrays: np.ndarray):
             named = dict(zip(weights, arrays[count:], strict=True))
-            return self.backward(dy, y, *arrays[:count], **named)
+            gradients = self.backward(dy, y, *arrays[:count], **named)
+            if gradients is None:
+                raise TypeError(
+                    f"{self.describe()}: backward returned None; expected the gradient of each "
+                    "input and parameter"
+                )
+            return gradients
 
         # One trial on ones tells the shape of the output.
         trial = [np.ones((1, *shape), plan.dtype) for shape in shapes]

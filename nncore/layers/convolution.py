@@ -12,10 +12,11 @@ from nncore.layers.core import check_activation
 from nncore.layers.windows import (
     channels_first_hint,
     count_windows,
-    expect_image,
-    padding_of,
+    image,
+    padding,
     per_axis,
     reach,
+    settled,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def _check(layer: Any, axes: int, *fields: str) -> None:
     """Checks what the layers of this file have in common, and settles it as tuples."""
     owner = type(layer).__name__
     for field in ("kernel_size", "strides", "dilation_rate"):
-        settle(layer, **{field: per_axis(owner, field, getattr(layer, field), axes)})
+        settle(layer, **{field: per_axis(settled(owner, field, getattr(layer, field), axes), axes)})
     for field in fields:
         settle(layer, **{field: positive_int(owner, field, getattr(layer, field))})
-    settle(layer, padding=padding_of(owner, layer.padding, axes))
+    settle(layer, padding=padding(owner, layer.padding, axes))
     check_activation(owner, layer.activation)
     initializers.get(layer.kernel_initializer)
     initializers.get(layer.bias_initializer)
@@ -121,7 +122,7 @@ class Conv2D(Layer):
             )
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = expect_image(plan, self, inputs, 2)
+        x = image(plan, self, inputs, 2)
         return _convolve(plan, self, x, self.filters, self.groups, 2)
 
 
@@ -159,7 +160,7 @@ class Conv1D(Layer):
             )
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = expect_image(plan, self, inputs, 1)
+        x = image(plan, self, inputs, 1)
         return _convolve(plan, self, x, self.filters, self.groups, 1)
 
 
@@ -189,7 +190,7 @@ class DepthwiseConv2D(Layer):
         _check(self, 2, "depth_multiplier")
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = expect_image(plan, self, inputs, 2)
+        x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
         return _convolve(plan, self, x, channels * self.depth_multiplier, channels, 2)
 
@@ -248,7 +249,7 @@ class Conv2DTranspose(Layer):
         return full - before - after + self.output_padding, before
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = expect_image(plan, self, inputs, 2)
+        x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
         _divides(plan, self, self.groups, channels, x.shape)
         sizes, before = zip(*[self._output(i, x.shape[i]) for i in (0, 1)], strict=True)

@@ -8,7 +8,7 @@ from nncore import initializers
 from nncore._kernels.dense import Dense as DenseOp
 from nncore._kernels.dropout import Dropout as DropoutOp
 from nncore._kernels.embedding import Embedding as EmbeddingOp
-from nncore._names import integer, lookup, positive_int, rate
+from nncore._names import boolean, integer, lookup, positive_int, rate
 from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def check_activation(owner: str, name: Any) -> str:
 
     if name is None:
         return "linear"
-    return lookup(f"{owner}: activation", name, {known: known for known in names()})
+    return lookup("activation", name, {known: known for known in names()}, owner)
 
 
 @layer
@@ -48,6 +48,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", positive_int("Dense", "units", self.units))
         check_activation("Dense", self.activation)
+        object.__setattr__(self, "use_bias", boolean("Dense", "use_bias", self.use_bias))
         initializers.get(self.kernel_initializer)
         initializers.get(self.bias_initializer)
 
@@ -78,6 +79,8 @@ class Activation(Layer):
     activation: str
 
     def __post_init__(self) -> None:
+        if self.activation is None:
+            raise TypeError("Activation: received None; expected a name, 'linear' for none")
         check_activation("Activation", self.activation)
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:

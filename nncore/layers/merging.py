@@ -76,7 +76,12 @@ class Concatenate(Layer):
         axes = len(inputs[0].shape)
         axis = self.axis + axes if self.axis < 0 else self.axis - 1
         shapes = [x.shape for x in inputs]
-        if not 0 <= axis < axes or any(
+        if not 0 <= axis < axes:
+            raise ValueError(
+                f"{plan.where(self)}: received axis {self.axis} for inputs of shape {shapes[0]}; "
+                f"expected 1 to {axes} or -{axes} to -1 (the batch is axis 0)"
+            )
+        if any(
             len(s) != axes or s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]
             for s in shapes
         ):

@@ -1,4 +1,5 @@
-"""Sliding windows: sizes, strides and padding as users give them, and how many windows fit."""
+"""Windows that slide over the axes of an image or a signal: sizes, strides and edges as users give
+them, checked, and what follows from them. Channels are last; "same" is TensorFlow's."""
 
 from __future__ import annotations
 
@@ -11,54 +12,91 @@ if TYPE_CHECKING:
     from nncore.layers.base import Layer
     from nncore.plan import Plan
 
+Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
+
 MOST = 2**31 - 1  # of a stride, a dilation, a width of padding
+AXES = {1: "(steps, channels)", 2: "(height, width, channels)"}
 
-Pairs = tuple[tuple[int, int], ...]
 
+def settled(owner: str, argument: str, value: Any, axes: int) -> int | tuple[int, ...]:
+    """An integer >= 1, or one for each axis, checked.
 
-def per_axis(owner: str, argument: str, value: Any, axes: int) -> tuple[int, ...]:
-    """One positive integer for each axis, from one for all or one for each.
-
-    >>> per_axis("Conv2D", "strides", 2, 2), per_axis("Conv2D", "strides", (1, 2), 2)
-    ((2, 2), (1, 2))
+    >>> settled("MaxPool2D", "pool_size", [1, 2], 2)
+    (1, 2)
     """
-    values = value if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes:
+    if not isinstance(value, (tuple, list)):
+        return _bounded(owner, argument, value, 1)
+    if len(value) != axes:
         raise ValueError(
-            f"{owner}: {argument} must be an integer or {axes} of them, received {received(value)}"
+            f"{owner}: {argument} must be one integer, or one for each axis ({axes}), received "
+            f"{received(value)}"
         )
-    found = tuple(integer(owner, argument, n, at_least=1) for n in values)
-    if max(found) > MOST:
-        raise ValueError(f"{owner}: {argument} must be at most {MOST}, received {received(value)}")
-    return found
+    return tuple(_bounded(owner, argument, n, 1) for n in value)
 
 
-def padding_of(owner: str, value: Any, axes: int) -> str | Pairs:
-    """ "valid", "same", or for each axis the zeros before and after: from one integer for all,
-    one for each axis (of two), or pairs; of one axis, a pair is (before, after).
+def _bounded(owner: str, argument: str, value: Any, least: int) -> int:
+    value = integer(owner, argument, value, at_least=least)
+    if value > MOST:
+        raise ValueError(f"{owner}: {argument} must be at most {MOST}, received {value}")
+    return value
 
-    >>> padding_of("Conv2D", 1, 2), padding_of("Conv2D", (1, 2), 2), padding_of("Conv1D", (2, 0), 1)
-    (((1, 1), (1, 1)), ((1, 1), (2, 2)), ((2, 0),))
-    >>> padding_of("Conv2D", ((0, 1), (2, 3)), 2)
-    ((0, 1), (2, 3))
+
+def per_axis(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """What `settled` returned, as one integer for each axis.
+
+    >>> per_axis(3, 2)
+    (3, 3)
     """
-    if isinstance(value, str) and value in ("valid", "same"):
-        return value
-    values = value
-    if not isinstance(values, (tuple, list)):
-        values = ((value, value),) * axes
-    elif axes == 1 and len(values) == 2:
-        values = (values,)
-    values = tuple(v if isinstance(v, (tuple, list)) else (v, v) for v in values)
-    if isinstance(value, str) or len(values) != axes or any(len(v) != 2 for v in values):
+    return (value,) * axes if isinstance(value, int) else value
+
+
+def edges(owner: str, argument: str, value: Any, axes: int) -> Edges:
+    """How much is added or taken before and after each axis: an integer for all, one for each
+    axis, or (before, after) for each; a lone pair is the one axis's.
+
+    >>> edges("ZeroPadding2D", "padding", (1, 2), 2), edges("ZeroPadding1D", "padding", (1, 2), 1)
+    (((1, 1), (2, 2)), ((1, 2),))
+    """
+    pairs = value
+    if not isinstance(value, (tuple, list)):
+        pairs = [(value, value)] * axes
+    elif axes == 1 and len(value) == 2 and not isinstance(value[0], (tuple, list)):
+        pairs = [value]
+    pairs = [p if isinstance(p, (tuple, list)) else (p, p) for p in pairs]
+    if len(pairs) != axes or any(len(pair) != 2 for pair in pairs):
         raise ValueError(
-            f"{owner}: padding must be 'valid', 'same', an integer >= 0, or for each of {axes} "
-            f"axes an integer or a pair (before, after), received {received(value)}"
+            f"{owner}: {argument} must be an integer, one for each of {axes} axes, or a pair "
+            f"(before, after) for each, received {received(value)}"
         )
-    pairs = tuple(tuple(integer(owner, "padding", n, at_least=0) for n in v) for v in values)
-    if max(max(pair) for pair in pairs) > MOST:
-        raise ValueError(f"{owner}: padding must be at most {MOST}, received {received(value)}")
-    return pairs
+    return tuple(
+        (_bounded(owner, argument, a, 0), _bounded(owner, argument, b, 0)) for a, b in pairs
+    )
+
+
+def padding(owner: str, value: Any, axes: int) -> str | Edges:
+    """ "valid", "same", or explicit edges."""
+    if not isinstance(value, str):
+        return edges(owner, "padding", value, axes)
+    if value not in ("valid", "same"):
+        raise ValueError(
+            f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
+            f"received {value!r}"
+        )
+    return value
+
+
+def place(n: int, size: int, stride: int, padding: str | tuple[int, int]) -> tuple[int, int]:
+    """On an axis of length n: how many windows there are (less than one: they do not fit), and
+    how far the first begins before the axis.
+
+    >>> place(7, 3, 2, "valid"), place(8, 3, 2, "same"), place(7, 3, 2, (1, 1))
+    ((3, 0), (4, 0), (4, 1))
+    """
+    if padding == "same":
+        count = -(-n // stride)
+        return count, max((count - 1) * stride + size - n, 0) // 2
+    before, after = (0, 0) if isinstance(padding, str) else padding
+    return (n + before + after - size) // stride + 1, before
 
 
 def reach(size: int, dilation: int) -> int:
@@ -66,34 +104,23 @@ def reach(size: int, dilation: int) -> int:
     return (size - 1) * dilation + 1
 
 
-def pad_axis(padding: Any, axis: int, n: int, reach: int, stride: int) -> tuple[int, int]:
-    """The zeros before and after an axis of n. "same" is TensorFlow's rule: as many windows as
-    n / stride rounded up, and of an odd number of zeros the smaller half before.
-
-    >>> pad_axis("same", 0, 5, 3, 2), pad_axis("same", 0, 6, 3, 2)
-    ((1, 1), (0, 1))
-    """
-    if padding == "valid":
-        return 0, 0
-    if padding == "same":
-        total = max((-(-n // stride) - 1) * stride + reach - n, 0)
-        return total // 2, total - total // 2
-    return padding[axis]
-
-
-def expect_image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
-    """The only input, which must have so many axes and one of channels after them."""
-    (x,) = plan.expect(layer, inputs, count=1)
-    if len(x.shape) != axes + 1:
-        expected = "(height, width, channels)" if axes == 2 else "(steps, channels)"
-        hint = ""
-        if len(x.shape) == axes:
-            hint = f"; add nn.Reshape({(*x.shape, 1)}) before it for one channel"
-        raise ValueError(
-            f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch axis); "
-            f"expected {expected}{hint}"
-        )
-    return x
+def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
+    """(windows, cells before the first) for each axis of x but the last; a window must fit."""
+    placed = []
+    for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
+        n, extent = x.shape[axis], reach(size, dilation)
+        pads = padding if isinstance(padding, str) else padding[axis]
+        placed.append(place(n, extent, stride, pads))
+        if placed[-1][0] < 1:
+            dilated = f", {extent} with its dilation {dilation}," if dilation > 1 else ""
+            padded = "" if isinstance(pads, str) else f", {n + sum(pads)} with its padding"
+            raise ValueError(
+                f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
+                f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
+                f"window or padding='same'{channels_first_hint(x.shape)}"
+            )
+    counts, before = zip(*placed, strict=True)
+    return counts, before
 
 
 def channels_first_hint(shape: tuple[int, ...]) -> str:
@@ -107,20 +134,27 @@ def channels_first_hint(shape: tuple[int, ...]) -> str:
     )
 
 
-def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
-    """(windows, zeros before) for each axis of x but the last; a window must fit."""
-    counts, before = [], []
-    for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
-        n, extent = x.shape[axis], reach(size, dilation)
-        pads = pad_axis(padding, axis, n, extent, stride)
-        if extent > n + sum(pads):
-            dilated = f", {extent} with its dilation {dilation}," if dilation > 1 else ""
-            padded = f", {n + sum(pads)} with its padding" if sum(pads) else ""
-            raise ValueError(
-                f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
-                f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
-                f"window or padding='same'{channels_first_hint(x.shape)}"
-            )
-        counts.append((n + sum(pads) - extent) // stride + 1)
-        before.append(pads[0])
-    return tuple(counts), tuple(before)
+def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
+    """The one input, which must have so many axes and the channels."""
+    (x,) = plan.expect(layer, inputs, count=1)
+    if len(x.shape) != axes + 1:
+        raise ValueError(
+            f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch axis); "
+            f"expected {AXES[axes]}{_advice(len(x.shape), axes)}"
+        )
+    return x
+
+
+def _advice(found: int, axes: int) -> str:
+    if found == axes:
+        return "; where there is one channel, give it an axis: x[..., None]"
+    if axes == 1 and found == 3:
+        return "; for images take the layer whose name ends in 2D"
+    if axes == 2 and found == 2:
+        return "; for signals take the layer whose name ends in 1D"
+    return ""
+
+
+def with_rows(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(height, width, channels): a signal (T, C) is an image of one row."""
+    return (1, *shape) if len(shape) == 2 else shape  # type: ignore[return-value]

@@ -17,6 +17,11 @@ typedef ptrdiff_t isize;
 /* What the backward pass of an activation reads: its input x or its output y. */
 enum { ACTIVATION_USES_X = 1, ACTIVATION_USES_Y = 2 };
 
+/* Pooling: an image (H,W,C), its windows of kh x kw cells every sh rows and sw columns, the first
+ * one `top` rows and `left` columns outside of it, and what they give, (P,Q,C). */
+typedef struct {
+    isize H, W, C, P, Q, kh, kw, sh, sw, top, left;
+} pool_windows;
 /* One pass of a convolution from an image x (H, W, C) to an image y (OH, OW, O), in G groups:
  *   y[h][w][o] = sum over i < KH, j < KW, c < C/G of weight(o, i, j, c)
  *                * x[h stride_h + i dilation_h - top][w stride_w + j dilation_w - left][c]
@@ -62,6 +67,19 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
+        /* Channels of x (P,C), P positions; sums are added to s (C) and q (C).                    \
+         * moments: of x - shift and its square; products: of dy and dy (x - mean) */              \
+        void (*channel_moments)(double *s, double *q, const real *x, const real *shift, isize P,   \
+                                isize C);                                                          \
+        void (*channel_products)(double *s, double *q, const real *dy, const real *x,              \
+                                 const real *mean, isize P, isize C);                              \
+        /* y = (x - mean) scale + offset; y may be x */                                            \
+        void (*channel_affine)(real *y, const real *x, const real *mean, const real *scale,        \
+                               const real *offset, isize P, isize C);                              \
+        /* dx = dy scale - (x - mean) slope - offset [+ dx]; dx may be dy */                       \
+        void (*channel_affine_backward)(real *dx, const real *dy, const real *x, const real *mean, \
+                                        const real *scale, const real *slope, const real *offset,  \
+                                        isize P, isize C, int add);                                \
         const name##_activation *activations; /* ends with label == NULL */                        \
         /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
@@ -90,6 +108,26 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
         /* y = x * keep * scale [+ y] */                                                           \
         void (*dropout_apply)(real *y, const real *x, const uint8_t *keep, isize n, double scale,  \
                               int add);                                                            \
+        /* Pooling, one image; see pooling.h. cell (P,Q,C): integers as large as real, or NULL */  \
+        void (*max_pool)(real *y, real *cell, const real *x, const pool_windows *s);               \
+        void (*max_pool_backward)(real *dx, const real *dy, const real *cell,                      \
+                                  const pool_windows *s, int add);                                 \
+        void (*sum_pool)(real *y, const real *x, const pool_windows *s, int mean, int add);        \
+        void (*sum_pool_backward)(real *dx, const real *dy, const pool_windows *s, int mean,       \
+                                  int add);                                                        \
+        /* Enlarging one image; see resizing.h */                                                  \
+        void (*repeat)(real *y, const real *x, isize H, isize W, isize C, isize sh, isize sw);     \
+        void (*bilinear)(real *y, const real *x, isize H, isize W, isize C, isize sh, isize sw);   \
+        void (*bilinear_backward)(real *dx, const real *dy, isize H, isize W, isize C, isize sh,   \
+                                  isize sw, int add);                                              \
+        /* Layer normalization; see normalization.h. moments (rows,3) may be NULL */               \
+        void (*layer_norm)(real *y, real *moments, const real *x, const real *weight,              \
+                           const real *bias, isize rows, isize C, double epsilon);                 \
+        void (*layer_norm_backward)(real *dx, real *dweight, real *dbias, const real *dy,          \
+                                    const real *x, const real *moments, const real *weight,        \
+                                    isize rows, isize C, int add);                                 \
+        void (*layer_norm_sums)(real *dweight, real *dbias, const real *dy, const real *x,         \
+                                const real *moments, isize rows, isize C, isize columns);          \
         /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them, and\
          * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y].  \
          * conv_weight: sums (C/G KH KW, O) = what units begin..end give to the gradient of the    \
@@ -123,6 +161,20 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
                            const real *bias, isize begin, isize end, int add);                     \
         void (*conv_plain_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,     \
                                   isize images, isize begin, isize end, int add);                  \
+        /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the tiles\
+         * of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels        \
+         * begin..end, begin a multiple of 16 */                                                   \
+        void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
+                             const real *bias, isize first, isize last, isize begin, isize end,    \
+                             int add, real *scratch);                                              \
+        /* dw (O,3,3,C) = the sums over those tiles for the filters begin..end [+ dw] */           \
+        void (*winograd_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,       \
+                                isize first, isize last, isize begin, isize end, int add,          \
+                                real *scratch);                                                    \
+        isize (*winograd_scratch)(const conv_pass *p);                                             \
+        /* whether transforming the weights is so much of the work that each member should do it   \
+         * for its own channels */                                                                 \
+        int (*winograd_is_wide)(const conv_pass *p);                                               \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

@@ -11,12 +11,22 @@
 #include "depthwise.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
+#include "winograd_transform.h"
+
+#include "winograd_weight.h"
+
+#include "winograd.h"
 
 #include "reduction.h"
 
 #include "activation.h"
+#include "channels.h"
 #include "optimizer.h"
 #include "random.h"
+
+#include "normalization.h"
+#include "pooling.h"
+#include "resizing.h"
 
 extern const TABLE(table) TABLE(ISA);
 const TABLE(table) TABLE(ISA) = {
@@ -26,6 +36,10 @@ const TABLE(table) TABLE(ISA) = {
     .gemm_dot = NAME(gemm_dot),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
+    .channel_moments = NAME(channel_moments),
+    .channel_products = NAME(channel_products),
+    .channel_affine = NAME(channel_affine),
+    .channel_affine_backward = NAME(channel_affine_backward),
     .activations = NAME(activations),
     .softmax = NAME(softmax),
     .sigmoid_softplus = NAME(sigmoid_softplus),
@@ -37,6 +51,16 @@ const TABLE(table) TABLE(ISA) = {
     .adagrad = NAME(adagrad),
     .dropout_mask = NAME(dropout_mask),
     .dropout_apply = NAME(dropout_apply),
+    .max_pool = NAME(max_pool),
+    .max_pool_backward = NAME(max_pool_backward),
+    .sum_pool = NAME(sum_pool),
+    .sum_pool_backward = NAME(sum_pool_backward),
+    .repeat = NAME(repeat),
+    .bilinear = NAME(bilinear),
+    .bilinear_backward = NAME(bilinear_backward),
+    .layer_norm = NAME(layer_norm),
+    .layer_norm_backward = NAME(layer_norm_backward),
+    .layer_norm_sums = NAME(layer_norm_sums),
     .conv_pack = NAME(conv_pack),
     .conv_run = NAME(conv_run),
     .conv_weight = NAME(conv_weight),
@@ -50,4 +74,8 @@ const TABLE(table) TABLE(ISA) = {
     .overlap_scratch = NAME(overlap_scratch),
     .conv_plain = NAME(conv_plain),
     .conv_plain_weight = NAME(conv_plain_weight),
+    .winograd_run = NAME(winograd_run),
+    .winograd_weight = NAME(winograd_weight),
+    .winograd_scratch = NAME(winograd_scratch),
+    .winograd_is_wide = NAME(winograd_is_wide),
 };

@@ -83,6 +83,7 @@ ALWAYS_INLINE NAME(mask) NAME(mask_first)(isize n)
 
 ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
 {
+    if (m == LANES) return NAME(load)(p);
     NAME(vec) v = {0};
     for (int i = 0; i < LANES; i++)
         if (i < m) v[i] = p[i];
@@ -91,11 +92,27 @@ ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
 
 ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
 {
+    if (m == LANES) {
+        NAME(store)(p, v);
+        return;
+    }
     for (int i = 0; i < LANES; i++)
         if (i < m) p[i] = v[i];
 }
 #endif
 #undef X86_
+
+/* A whole vector, or the part of one: `whole` is a constant. */
+ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m) {
+    return whole ? NAME(load)(p) : NAME(load_part)(p, m);
+}
+
+ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec) v) {
+    if (whole)
+        NAME(store)(p, v);
+    else
+        NAME(store_part)(p, m, v);
+}
 
 /* ---- blocks ---- */
 

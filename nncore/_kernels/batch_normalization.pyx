@@ -1,0 +1,231 @@
+"""Batch normalization: y = (x - mean) / sqrt(var + epsilon) weight + bias, channel by channel.
+
+B rows of P positions (pixels, time steps) with C channels; x (B,P,C). In training mean and var
+are those of the batch, all its rows and positions: members add up fixed pieces of it, so the sums
+depend on neither their number nor that of the threads. In inference they are the running ones.
+"""
+from libc.math cimport sqrt
+from libc.string cimport memset
+from nncore._kernels cimport threads
+from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.simd cimport f32, f64, isize, real
+
+cdef enum:
+    PIECES = 16
+
+
+cdef class BatchNormalization(Op):
+    """Training: with the batch's mean and var, which the running ones follow.
+
+    sums: a workspace of (PIECES, 2, C) doubles; batch_mean, batch_var: workspaces of C.
+    """
+    cdef Tensor x, weight, bias, y, running_mean, running_var, sums, mean, var
+    cdef double epsilon, momentum
+    cdef isize C, P
+
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor running_mean,
+                 Tensor running_var, Tensor y, Tensor sums, Tensor mean, Tensor var, double epsilon,
+                 double momentum):
+        self.connect((x, weight, bias), (y,), (sums, mean, var))
+        self.x, self.weight, self.bias, self.y = x, weight, bias, y
+        self.running_mean, self.running_var = running_mean, running_var
+        self.sums, self.mean, self.var = sums, mean, var
+        self.epsilon, self.momentum = epsilon, momentum
+        self.C = weight.size
+        self.P = x.size // self.C
+        self.forward_by_rows = self.backward_by_rows = False
+        self.commits = True
+        self.work = 8.0 * x.size
+        self.scratch_size = 4 * self.C * x.itemsize
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            forward[double](self, run, NULL)
+        else:
+            forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            backward[double](self, run, NULL)
+        else:
+            backward[float](self, run, NULL)
+
+    cdef void commit(self, Py_ssize_t rows) noexcept nogil:
+        if self.is_double:
+            follow(<double *> self.running_mean.data, <double *> self.mean.data, self.momentum,
+                   self.C)
+            follow(<double *> self.running_var.data, <double *> self.var.data, self.momentum,
+                   self.C)
+        else:
+            follow(<float *> self.running_mean.data, <float *> self.mean.data, self.momentum,
+                   self.C)
+            follow(<float *> self.running_var.data, <float *> self.var.data, self.momentum, self.C)
+
+
+cdef void follow(real *running, const real *batch, double momentum, isize C) noexcept nogil:
+    """running = momentum running + (1 - momentum) batch"""
+    cdef isize c
+    for c in range(C):
+        running[c] = <real> (momentum * running[c] + (1 - momentum) * batch[c])
+
+
+cdef isize piece_start(isize n, int piece) noexcept nogil:
+    return n * piece // PIECES
+
+
+cdef void total(const double *sums, isize which, isize C, isize c, double *found) noexcept nogil:
+    """A channel's sum over the pieces, in order."""
+    cdef int i
+    found[0] = 0
+    for i in range(PIECES):
+        found[0] += sums[(2 * i + which) * C + c]
+
+
+cdef void forward(BatchNormalization op, Run *run, real *_) noexcept nogil:
+    """y = (x - mean) scale + bias, scale = weight / sqrt(var + epsilon)"""
+    cdef isize C = op.C, N = run.rows * op.P, begin, end, c
+    cdef const real *x = <const real *> op.x.data
+    cdef const real *weight = <const real *> op.weight.data
+    cdef real *mean = <real *> op.mean.data
+    cdef real *var = <real *> op.var.data
+    cdef real *scale = <real *> run.scratch
+    cdef double *sums = <double *> op.sums.data
+    cdef double first, second
+    add_pieces(sums, x, <const real *> NULL, x, N, C, run)
+    threads.barrier(run.members)
+
+    share(C, 16, run, &begin, &end)
+    for c in range(begin, end):  # sums are of x - shift, where shift is the batch's first position
+        total(sums, 0, C, c, &first)
+        total(sums, 1, C, c, &second)
+        first, second = first / N, second / N
+        mean[c] = <real> (x[c] + first)
+        var[c] = <real> max(0.0, second - first * first)
+    threads.barrier(run.members)
+
+    for c in range(C):
+        scale[c] = <real> (weight[c] / sqrt(var[c] + op.epsilon))
+    share(run.rows, 1, run, &begin, &end)
+    if real is float:
+        f32.channel_affine(<real *> op.y.data + begin * op.P * C, x + begin * op.P * C, mean,
+                           scale, <const real *> op.bias.data, (end - begin) * op.P, C)
+    else:
+        f64.channel_affine(<real *> op.y.data + begin * op.P * C, x + begin * op.P * C, mean,
+                           scale, <const real *> op.bias.data, (end - begin) * op.P, C)
+
+
+cdef void backward(BatchNormalization op, Run *run, real *_) noexcept nogil:
+    """With x' = (x - mean) / sqrt(var + epsilon) and N values to a channel:
+    dbias = sum dy; dweight = sum dy x'; dx = scale (dy - dbias / N - x' dweight / N)."""
+    cdef isize C = op.C, N = run.rows * op.P, begin, end, c
+    cdef const real *x = <const real *> op.x.data
+    cdef const real *dy = <const real *> op.y.grad
+    cdef const real *weight = <const real *> op.weight.data
+    cdef const real *mean = <const real *> op.mean.data
+    cdef const real *var = <const real *> op.var.data
+    cdef real *scale = <real *> run.scratch
+    cdef real *slope = scale + C
+    cdef real *offset = slope + C
+    cdef real *dx = <real *> op.x.grad
+    cdef double *sums = <double *> op.sums.data
+    cdef double first, second, inverse
+    add_pieces(sums, x, dy, mean, N, C, run)
+    threads.barrier(run.members)
+
+    for c in range(C):
+        total(sums, 0, C, c, &first)
+        total(sums, 1, C, c, &second)
+        inverse = 1 / sqrt(var[c] + op.epsilon)
+        scale[c] = <real> (weight[c] * inverse)
+        slope[c] = <real> (weight[c] * inverse * inverse * inverse * second / N)
+        offset[c] = <real> (weight[c] * inverse * first / N)
+        if run.member == 0:
+            put(<real *> op.bias.grad, c, first, adds(op, 2))
+            put(<real *> op.weight.grad, c, second * inverse, adds(op, 1))
+    if dx == NULL:
+        return
+    share(run.rows, 1, run, &begin, &end)
+    dx += begin * op.P * C
+    dy += begin * op.P * C
+    x += begin * op.P * C
+    if real is float:
+        f32.channel_affine_backward(dx, dy, x, mean, scale, slope, offset, (end - begin) * op.P, C,
+                                    adds(op, 0))
+    else:
+        f64.channel_affine_backward(dx, dy, x, mean, scale, slope, offset, (end - begin) * op.P, C,
+                                    adds(op, 0))
+
+
+cdef void put(real *gradient, isize c, double value, bint add) noexcept nogil:
+    if gradient != NULL:
+        gradient[c] = <real> (gradient[c] + value if add else value)
+
+
+cdef void add_pieces(double *sums, const real *x, const real *dy, const real *shift, isize N,
+                     isize C, Run *run) noexcept nogil:
+    """This member's pieces of the sums: of x - shift and its square or, with dy, of dy and
+    dy (x - shift)."""
+    cdef isize begin, end, first, n
+    cdef int i
+    cdef double *s
+    share(PIECES, 1, run, &begin, &end)
+    for i in range(<int> begin, <int> end):
+        s = sums + 2 * i * C
+        memset(s, 0, 2 * C * sizeof(double))
+        first = piece_start(N, i)
+        n = piece_start(N, i + 1) - first
+        if dy == NULL:
+            if real is float:
+                f32.channel_moments(s, s + C, x + first * C, shift, n, C)
+            else:
+                f64.channel_moments(s, s + C, x + first * C, shift, n, C)
+        else:
+            if real is float:
+                f32.channel_products(s, s + C, dy + first * C, x + first * C, shift, n, C)
+            else:
+                f64.channel_products(s, s + C, dy + first * C, x + first * C, shift, n, C)
+
+
+cdef class RunningNormalization(Op):
+    """Inference: the same with the running mean and var."""
+    cdef Tensor x, weight, bias, mean, var, y
+    cdef double epsilon
+    cdef isize C, P
+
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor var, Tensor y,
+                 double epsilon):
+        self.connect((x, weight, bias, mean, var), (y,))
+        self.x, self.weight, self.bias, self.mean, self.var = x, weight, bias, mean, var
+        self.y, self.epsilon = y, epsilon
+        self.C = weight.size
+        self.P = x.size // self.C
+        self.in_place = True
+        self.work = 4.0 * x.size
+        self.scratch_size = self.C * x.itemsize
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            normalize[double](self, run, NULL)
+        else:
+            normalize[float](self, run, NULL)
+
+
+cdef void normalize(RunningNormalization op, Run *run, real *_) noexcept nogil:
+    cdef isize begin, end, c, n = op.P * op.C
+    cdef const real *weight = <const real *> op.weight.data
+    cdef const real *mean = <const real *> op.mean.data
+    cdef const real *var = <const real *> op.var.data
+    cdef const real *bias = <const real *> op.bias.data
+    cdef real *scale = <real *> run.scratch
+    for c in range(op.C):
+        scale[c] = <real> (weight[c] / sqrt(var[c] + op.epsilon))
+    share(run.rows, 1, run, &begin, &end)
+    if real is float:
+        f32.channel_affine(<real *> op.y.data + begin * n, <const real *> op.x.data + begin * n,
+                           mean, scale, bias, (end - begin) * op.P, op.C)
+    else:
+        f64.channel_affine(<real *> op.y.data + begin * n, <const real *> op.x.data + begin * n,
+                           mean, scale, bias, (end - begin) * op.P, op.C)
+
+
+PIECES_OF_SUMS = PIECES

@@ -1,0 +1,132 @@
+"""BatchNormalization: both its modes, its running statistics, and what it leaves alone."""
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from support import randomize
+
+SHAPES = [(5,), (1,), (4, 3, 17), (2, 2, 40)]
+TOLERANCE = {"float64": 1e-12, "float32": 2e-6}
+
+
+def network(shape, dtype="float64", **options):
+    return randomize(
+        nn.Sequential([nn.Input(shape), nn.BatchNormalization(**options)], dtype=dtype)
+    )
+
+
+def draw(shape, rows, dtype="float64"):
+    """Channels far from zero beside their spread, where careless sums cancel."""
+    rng = np.random.default_rng(3)
+    return (rng.normal(size=(rows, *shape)) + 30 * rng.normal(size=shape[-1])).astype(dtype)
+
+
+def statistics(x):
+    axes = tuple(range(x.ndim - 1))
+    return x.mean(axes, dtype=float), x.var(axes, dtype=float)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [2, 7, 50])
+def test_both_modes_are_pytorchs(shape, dtype, rows):
+    torch = pytest.importorskip("torch")
+    model, x = network(shape, dtype), draw(shape, rows, dtype)
+    model.buffers["0.running_mean"][...] = x.mean(tuple(range(x.ndim - 1)))
+    model.buffers["0.running_var"][...] = 0.7
+    dy = np.random.default_rng(4).normal(size=x.shape).astype(dtype)
+    for training in (False, True):
+        leaves = {
+            name: torch.tensor(value.astype(float), requires_grad=True)
+            for name, value in (("x", x), *model.params.items())
+        }
+        y = torch.nn.functional.batch_norm(
+            leaves["x"].movedim(-1, 1),
+            *(torch.tensor(b.astype(float)) for b in model.buffers.values()),
+            leaves["0.weight"],
+            leaves["0.bias"],
+            training=training,
+            eps=1e-3,
+        ).movedim(1, -1)
+        found = {"y": model.forward(x, training=training)}
+        expected = {"y": y}
+        if training:
+            found |= {"x": model.backward(dy), **model.grads}
+            y.backward(torch.tensor(dy.astype(float)))
+            expected |= {name: leaf.grad for name, leaf in leaves.items()}
+        for name, value in found.items():
+            exact = expected[name].detach().numpy()
+            error = abs(value - exact).max() / max(1e-2, abs(exact).max())
+            assert error < 10 * TOLERANCE[dtype], f"{name}, training={training}: {error}"
+
+
+def test_running_statistics_follow_each_step():
+    model = network((2, 5), momentum=0.75)
+    model.compile("sgd", "mse")
+    mean, var = np.zeros(5), np.ones(5)
+    for rows in (6, 3):
+        x = draw((2, 5), rows)
+        model.train_on_batch(x, np.zeros_like(x))
+        batch = statistics(x)
+        mean, var = 0.75 * mean + 0.25 * batch[0], 0.75 * var + 0.25 * batch[1]
+    np.testing.assert_allclose(model.buffers["0.running_mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(model.buffers["0.running_var"], var, rtol=1e-12)
+
+
+def test_only_steps_and_forward_move_them():
+    x = draw((5,), 8)
+    model = network((5,))
+    model.compile("sgd", "mse")
+
+    def kept():
+        return {name: value.copy() for name, value in model.buffers.items()}
+
+    before = kept()
+    model(x)
+    model.gradients(x, x)
+    model.evaluate(x, x)
+    assert all((before[name] == value).all() for name, value in kept().items())
+    model.forward(x)
+    moved = kept()
+    assert all((before[name] != value).any() for name, value in moved.items())
+    model.params["0.weight"][0] = 1e200
+    with pytest.raises(nn.NonFiniteError):
+        model.train_on_batch(x, 1e200 * x)
+    assert all((moved[name] == value).all() for name, value in kept().items())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_statistics_do_not_depend_on_the_team(rows, team):
+    x = draw((3, 3, 21), rows, "float32")
+    found = []
+    for members in (1, 2, 3):
+        team(members)
+        model = network((3, 3, 21), "float32")
+        y, dx = model.forward(x), model.backward(x)
+        found.append([y, dx, *model.grads.values(), *model.buffers.values()])
+    for other in found[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_batch_of_one_value_is_finite():
+    model = network((4,))
+    y = model.forward(draw((4,), 1))
+    assert (y == model.params["0.bias"]).all()
+    np.testing.assert_allclose(model.backward(np.ones((1, 4))), 0, atol=1e-12)
+    assert (model.buffers["0.running_var"] > 0).all()
+
+
+def test_training_goes_on_from_a_file_to_the_bit(tmp_path):
+    x = draw((4,), 40, "float32")
+    model = nn.Sequential(
+        [nn.Input((4,)), nn.Dense(8), nn.BatchNormalization(), nn.Dense(4)], seed=1
+    )
+    model.compile("adam", "mse")
+    model.fit(x, x, epochs=2, verbose=False)
+    model.save(tmp_path / "m.safetensors")
+    other = nn.load(tmp_path / "m.safetensors")
+    for one in (model, other):
+        one.fit(x, x, epochs=2, verbose=False)
+    for name, value in {**model.params, **model.buffers}.items():
+        assert value.tobytes() == {**other.params, **other.buffers}[name].tobytes(), name
