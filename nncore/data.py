@@ -82,6 +82,8 @@ def input_arrays(x: Any, shapes: Shapes, owner: str) -> list[np.ndarray]:
                 hint = "; for one example, give it the batch axis: x[None]"
             elif array.ndim == 1 and shape == (1,):
                 hint = "; give each number a row of its own: x[:, None]"
+            elif len(shape) == 3 and array.shape[1:] == (shape[2], *shape[:2]):
+                hint = "; images have their channels last: numpy.moveaxis(x, 1, -1)"
             raise ValueError(
                 f"{owner}: received {what} of shape {array.shape}; expected {rows_of(shape)}"
                 f"{shapes.first}{hint}"

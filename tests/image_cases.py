@@ -156,5 +156,5 @@ IMAGE_LAYERS = [
         )
         for epsilon in (1e-3, 0.5)
     ),
-    LayerCase(nn.LayerNormalization(), ((1,),)),  # PyTorch's dx is rounding, ours is 0
+    LayerCase(nn.LayerNormalization(), ((1,),)),  # both libraries' dx is rounding
 ]

@@ -161,6 +161,8 @@ BAD = [
      ["9 pixels, 11 with its padding", "13 with its dilation 6"]),
     ("channels first", network((3, 224, 224), lambda: nn.Conv2D(4, 5)), ValueError,
      ["(channels, height, width)", "moveaxis", "(224, 224, 3)"]),
+    ("channels first, data", lambda: nn.Sequential([nn.Input((6, 7, 3)), nn.Conv2D(4, 3)])(
+        np.zeros((2, 3, 6, 7))), ValueError, ["(2, 3, 6, 7)", "(rows, 6, 7, 3)", "moveaxis"]),
     ("no channels", network((28, 28), lambda: nn.Conv2D(4, 3)), ValueError,
      ["(28, 28)", "(height, width, channels)", "x[..., None]"]),
     ("1D of an image", network((28, 28, 1), lambda: nn.Conv1D(4, 3)), ValueError,
