@@ -161,8 +161,8 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
                            const real *bias, isize begin, isize end, int add);                     \
         void (*conv_plain_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,     \
                                   isize images, isize begin, isize end, int add);                  \
-        /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the tiles\
-         * of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels        \
+        /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the      \
+         * tiles of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels  \
          * begin..end, begin a multiple of 16 */                                                   \
         void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
                              const real *bias, isize first, isize last, isize begin, isize end,    \

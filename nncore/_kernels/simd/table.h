@@ -11,6 +11,7 @@
 #include "depthwise.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
+
 #include "winograd_transform.h"
 
 #include "winograd_weight.h"

@@ -7,10 +7,10 @@
  * The interpolation points are 0, +-sqrt(1/2), +-sqrt(2), infinity. Lavin's 0, +-1, +-2, infinity
  * cost the same and round 3 to 7 times worse.
  *
- * Channels are the lanes. Of the 6 x 6 results of a tile, element k = 6 i + j goes to plane k: an
- * array of `plane` elements. Each transform goes down the columns first and then along the rows,
- * by groups of rows that share terms; what a group reads is read again for the next one, for that
- * is cheaper than to keep 36 vectors (half the time of the input transform). */
+ * Channels are the lanes. Of the 6 x 6 numbers of a tile, number k = 6 i + j is in plane k. The
+ * transforms to planes go down the columns first and then along the rows, by groups of rows that
+ * share terms; what a group reads is read again for the next one, for that is cheaper than to
+ * keep 36 vectors. The one from planes goes along the rows, whose sums stay in registers. */
 
 #define HALF_ROOT ((REAL)0.70710678118654752440) /* sqrt(1/2) */
 #define ROOT ((REAL)1.41421356237309504880)      /* sqrt(2) */
@@ -41,7 +41,8 @@ static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
 
 /* Multiples 0 to 5 of a distance, in bytes. The compiler must not see through them: it would keep
  * all 36 addresses of a transform at a time, most of them in memory. So 0, 1, 2 and 4 go into the
- * address of a load or store, and only 3 and 5 take a register. */
+ * address of a load or store, and only 3 and 5 take a register (a tile of 16 channels, AVX-512:
+ * input 26 ns -> 22, and output, with its one pass over the planes, 33 ns -> 19). */
 typedef struct {
     isize one, three, five;
 } NAME(steps);
