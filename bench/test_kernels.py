@@ -20,15 +20,19 @@ DENSE = [  # rows, in, units
     (128, 512, 10),
     (256, 1024, 2048),
 ]
-CONVOLUTIONS = [  # rows, image, filters, kernel, stride
-    (16, (32, 32, 16), 16, 3, 1),
-    (16, (16, 16, 32), 32, 3, 1),
-    (16, (8, 8, 64), 64, 3, 1),
-    (4, (28, 28, 128), 128, 3, 1),
-    (16, (32, 32, 16), 32, 3, 2),
-    (16, (28, 28, 1), 32, 3, 1),
-    (16, (27, 31, 24), 40, 3, 1),
-    (4, (56, 56, 64), 256, 1, 1),
+CONVOLUTIONS = [  # rows, height = width, in, filters, kernel, stride, groups
+    (16, 28, 1, 32, 3, 1, 1),
+    (16, 32, 16, 16, 3, 1, 1),
+    (16, 16, 32, 32, 3, 1, 1),
+    (16, 8, 64, 64, 3, 1, 1),
+    (16, 14, 32, 64, 3, 1, 1),
+    (16, 27, 24, 40, 3, 1, 1),
+    (4, 14, 256, 256, 3, 1, 1),
+    (16, 32, 16, 32, 3, 2, 1),
+    (16, 12, 6, 16, 5, 1, 1),
+    (1, 61, 3, 20, 7, 2, 1),
+    (4, 56, 64, 256, 1, 1, 1),
+    (16, 25, 64, 64, 3, 1, 64),
 ]
 ELEMENTS = (64, 256)
 
@@ -67,17 +71,21 @@ def test_dense(benchmark, rows, inputs, units, dtype, backward):
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize(("rows", "image", "filters", "kernel", "stride"), CONVOLUTIONS)
-def test_convolution(benchmark, rows, image, filters, kernel, stride, backward):
-    """float32, "same"; GFLOP/s counts the operations of the formula, twice that backward."""
-    layer = nn.Conv2D(filters, kernel, stride, "same")
-    plan, op = ready(layer, rows, image, "float32")
-    benchmark.group = f"Conv2D {rows}x{image} {filters}x{kernel}x{kernel} stride {stride}"
+@pytest.mark.parametrize(
+    ("rows", "size", "inputs", "filters", "kernel", "stride", "groups"), CONVOLUTIONS
+)
+def test_convolution(benchmark, rows, size, inputs, filters, kernel, stride, groups, backward):
+    """GFLOP/s of the definition's operations, which Winograd's algorithm has fewer of."""
+    layer = nn.Conv2D(filters, kernel, stride, "same", groups=groups)
+    plan, op = ready(layer, rows, (size, size, inputs), "float32")
+    name = f"{kernel}x{kernel} {inputs}-{filters} @{size} b{rows}"
+    name += f" stride {stride}" if stride > 1 else ""
+    benchmark.group = "Conv2D " + name + (f" groups {groups}" if groups > 1 else "")
     benchmark(plan.execute_one, op, backward)
     if benchmark.stats:
-        operations = op.work * rows * (1 + backward)
+        taps = kernel * kernel * inputs // groups
+        operations = 2 * rows * (-(-size // stride)) ** 2 * taps * filters * (1 + backward)
         benchmark.extra_info["GFLOP/s"] = round(operations / benchmark.stats["median"] / 1e9, 1)
-        benchmark.extra_info["algorithm"] = op.algorithm
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])

@@ -7,6 +7,7 @@ pytest.importorskip("pytest_benchmark")
 
 import nncore as nn
 from bench import workloads
+from bench.peers.nncore_ import network
 
 ALL = [*workloads.LISTED, *workloads.UNLISTED]
 OPTIMIZERS = [
@@ -20,15 +21,9 @@ OPTIMIZERS = [
 ]
 
 
-def network(workload):
-    layers = [nn.Dense(layer.units, layer.activation) for layer in workload.layers]
-    return nn.Sequential([nn.Input(workload.input), *layers], seed=0)
-
-
 @pytest.mark.parametrize("workload", ALL, ids=lambda workload: workload.name)
 def test_train_on_batch(benchmark, workload):
     model = network(workload)
-    model.compile(nn.Adam(1e-8), workload.loss)
     benchmark(model.train_on_batch, *workload.data("train"))
 
 

@@ -26,7 +26,7 @@ def block(filters: int, strides: int, project: bool) -> nn.Residual:
 
 def resnet(depth: int, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
     """ResNet-8, -20, -32, ...: three stages of (depth - 2) / 6 blocks, 16, 32 and 64 filters."""
-    layers = [
+    layers: list = [
         nn.Input(shape),
         nn.Conv2D(16, 3, padding="same", use_bias=False),
         nn.BatchNormalization(momentum=0.9),

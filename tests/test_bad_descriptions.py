@@ -91,7 +91,7 @@ DESCRIPTIONS = [
      ["UpSampling2D", "interpolation", "mean 'bilinear'"]),
     ("upsampling vast", lambda: image_network(nn.UpSampling2D(2**30)), ValueError, ["too large"]),
     ("padding vast", lambda: image_network(nn.ZeroPadding2D(2**40)), ValueError,
-     ["at most", "received"]),
+      ["at most", "received"]),
     ("epsilon zero", lambda: nn.LayerNormalization(0), ValueError, ["LayerNormalization", "(0,"]),
     ("epsilon str", lambda: nn.LayerNormalization("x"), TypeError, ["epsilon", "'x'"]),
     ("norm of numbers", lambda: image_network(nn.LayerNormalization(), ()), ValueError,

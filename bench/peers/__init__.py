@@ -8,10 +8,15 @@ imported is left out.
 from __future__ import annotations
 
 import importlib.util
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+import numpy as np
+
+from bench.workloads import Flatten, Workload, chain_inputs
 
 LEARNING_RATE = 1e-8  # so small that thousands of steps leave the network, and the work, as it was
 
@@ -43,13 +48,29 @@ def load() -> tuple[list[ModuleType], list[str]]:
     return present, missing
 
 
-def faster(first: Runner, second: Runner, repeats: int = 7) -> Runner:
-    """The one of two ways that takes less time here."""
+def faster(*runners: Runner, repeats: int = 7) -> Runner:
+    """The one of several ways that takes the least time here."""
     from bench.timing import calls_per_timing, time_calls
 
-    times: dict[int, list[float]] = {0: [], 1: []}
-    counts = [calls_per_timing(runner.call, 2e-3) for runner in (first, second)]
+    if len(runners) == 1:
+        return runners[0]
+    times: list[list[float]] = [[] for _ in runners]
+    counts = [calls_per_timing(runner.call, 2e-3) for runner in runners]
     for _ in range(repeats):
-        for i, runner in enumerate((first, second)):
-            times[i].append(time_calls(runner.call, counts[i]))
-    return first if sorted(times[0])[repeats // 2] <= sorted(times[1])[repeats // 2] else second
+        for runner, count, found in zip(runners, counts, times, strict=True):
+            found.append(time_calls(runner.call, count))
+    medians = [statistics.median(found) for found in times]
+    return runners[medians.index(min(medians))]
+
+
+def channels_first(workload: Workload) -> list[tuple]:
+    """The workload's weights for a library whose Flatten gives channel after channel: the columns
+    of the Dense behind it in that order."""
+    values = workload.weights()
+    shapes = chain_inputs(workload.layers, workload.input)
+    for i, (layer, shape) in enumerate(zip(workload.layers, shapes, strict=True)):
+        if isinstance(layer, Flatten):
+            weight, *bias = values[i + 1]
+            columns = np.moveaxis(weight.reshape(-1, *shape), -1, 1)
+            values[i + 1] = (columns.reshape(weight.shape), *bias)
+    return values

@@ -1,4 +1,6 @@
-"""JAX: one jitted function for a step, parameters donated, Adam written out."""
+"""JAX: one jitted function for a step, parameters donated, Adam written out; images NHWC."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +16,61 @@ ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, None: lambda x: x}
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def network(workload):
+def apply(d, training, values, x):
+    """A layer's output, before its activation."""
+    match d:
+        case workloads.Dense():
+            return x @ values[0] + values[1]
+        case workloads.Conv2D():
+            y = jax.lax.conv_general_dilated(
+                x, values[0], (d.stride, d.stride), d.padding.upper(),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=d.groups,
+            )  # fmt: skip
+            return y + values[1] if d.use_bias else y
+        case workloads.BatchNorm():
+            weight, bias, mean, variance = values
+            if training:
+                mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            scale = weight * jax.lax.rsqrt(variance + workloads.BATCH_EPSILON)
+            return (x - mean) * scale + bias
+        case workloads.MaxPool():
+            n, h, w, c = x.shape
+            s = d.size
+            tiles = x[:, : h // s * s, : w // s * s].reshape(n, h // s, s, w // s, s, c)
+            return tiles.max((2, 4))
+        case workloads.GlobalAvgPool():
+            return x.mean((1, 2))
+        case workloads.Flatten():
+            return x.reshape(len(x), -1)
+        case workloads.Residual():
+            ways = zip((d.body, d.shortcut), values, strict=True)
+            return sum(chain(way, training, its, x) for way, its in ways)
+        case _:
+            raise Unsupported(f"{name}: {d}")
+
+
+def chain(descriptions, training, values, x):
+    for d, group in zip(descriptions, values, strict=True):
+        x = ACTIVATIONS[getattr(d, "activation", None)](apply(d, training, group, x))
+    return x
+
+
+def native(descriptions, values):
+    """The weights in the order that JAX's operations want: what is in front comes last."""
+    for d, group in zip(descriptions, values, strict=True):
+        if isinstance(d, workloads.Residual):
+            ways = zip((d.body, d.shortcut), group, strict=True)
+            yield [list(native(*way)) for way in ways]
+        elif isinstance(d, workloads.Dense | workloads.Conv2D):
+            yield [jnp.asarray(np.moveaxis(group[0], 0, -1).copy()), *map(jnp.asarray, group[1:])]
+        else:
+            yield list(map(jnp.asarray, group))
+
+
+def network(workload, training):
     """The function (parameters, x) -> output, and the parameters."""
-    for description in workload.layers:
-        if not isinstance(description, workloads.Dense):
-            raise Unsupported(f"{name}: {description}")
-    activations = [ACTIVATIONS[description.activation] for description in workload.layers]
-    parameters = [(jnp.asarray(w.T.copy()), jnp.asarray(b)) for w, b in workload.weights()]
-
-    def forward(parameters, x):
-        for sigma, (weight, bias) in zip(activations, parameters, strict=True):
-            x = sigma(x @ weight + bias)
-        return x
-
-    return forward, parameters
+    forward = partial(chain, workload.layers, training)
+    return forward, list(native(workload.layers, workload.weights()))
 
 
 def loss_of(workload, forward):
@@ -43,7 +86,7 @@ def loss_of(workload, forward):
 
 def prepare(workload, cell, x, y, threads):
     # The process was pinned before jax started: its pool has as many threads as there are CPUs.
-    forward, parameters = network(workload)
+    forward, parameters = network(workload, cell in ("train", "gradient"))
     x = jnp.asarray(x)
     y = jnp.asarray(y.astype(np.float32 if workload.loss == "mse" else np.int32))
     value_and_grad = jax.value_and_grad(loss_of(workload, forward))

@@ -1,4 +1,6 @@
-"""ONNX Runtime, for inference: a plain run or bound buffers, whichever is the faster here."""
+"""ONNX Runtime, for inference: a plain run or bound buffers, whichever is the faster here. Images
+are NCHW, as ONNX has them; BatchNorm is left to its optimizer, which folds it.
+"""
 
 from functools import partial
 
@@ -7,7 +9,7 @@ import onnx
 import onnxruntime
 
 from bench import workloads
-from bench.peers import Runner, Unsupported, faster
+from bench.peers import Runner, Unsupported, channels_first, faster
 
 name = "ONNX Runtime"
 version = onnxruntime.__version__
@@ -16,31 +18,72 @@ OPSET, IR_VERSION = 17, 8
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh"}
 
 
-def graph(workload, rows):
-    nodes, initializers, last = [], [], "x"
-    layers = zip(workload.layers, workload.weights(), strict=True)
-    for i, (description, values) in enumerate(layers):
-        if not isinstance(description, workloads.Dense):
-            raise Unsupported(f"{name}: {description}")
-        names = [f"weight{i}", f"bias{i}"]
-        initializers += map(onnx.numpy_helper.from_array, values, names)
-        nodes.append(onnx.helper.make_node("Gemm", [last, *names], [f"h{i}"], transB=1))
-        last = f"h{i}"
-        if description.activation:
-            kind = ACTIVATIONS[description.activation]
-            nodes.append(onnx.helper.make_node(kind, [last], [f"a{i}"]))
-            last = f"a{i}"
-    shapes = {"x": (rows, *workload.input), last: (rows, *workload.output)}
+class Graph:
+    """Nodes and their weights, added one after the other."""
+
+    def __init__(self):
+        self.nodes, self.initializers = [], []
+
+    def node(self, kind, inputs, arrays=(), **attributes):
+        """Adds a node of these inputs and arrays; the name of its output."""
+        names = [f"weight{len(self.initializers) + i}" for i in range(len(arrays))]
+        arrays = map(np.ascontiguousarray, arrays)
+        self.initializers += map(onnx.numpy_helper.from_array, arrays, names)
+        output = f"y{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(kind, [*inputs, *names], [output], **attributes))
+        return output
+
+    def layer(self, d, values, x, shape):
+        match d:
+            case workloads.Dense():
+                return self.node("Gemm", [x], values, transB=1)
+            case workloads.Conv2D():
+                pads = [before_or_after[i] for i in (0, 1) for before_or_after in d.pads(shape)]
+                return self.node(
+                    "Conv", [x], [np.moveaxis(values[0], -1, 1), *values[1:]],
+                    kernel_shape=d.window, strides=[d.stride] * 2, pads=pads, group=d.groups,
+                )  # fmt: skip
+            case workloads.BatchNorm():
+                epsilon = workloads.BATCH_EPSILON
+                return self.node("BatchNormalization", [x], values, epsilon=epsilon)
+            case workloads.MaxPool():
+                sizes = [d.size] * 2
+                return self.node("MaxPool", [x], kernel_shape=sizes, strides=sizes)
+            case workloads.GlobalAvgPool():
+                return self.node("Flatten", [self.node("GlobalAveragePool", [x])])
+            case workloads.Flatten():
+                return self.node("Flatten", [x])
+            case workloads.Residual():
+                ways = zip((d.body, d.shortcut), values, strict=True)
+                return self.node("Add", [self.chain(way, its, x, shape) for way, its in ways])
+            case _:
+                raise Unsupported(f"{name}: {d}")
+
+    def chain(self, descriptions, values, x, shape):
+        for d, group in zip(descriptions, values, strict=True):
+            x = self.layer(d, group, x, shape)
+            activation = getattr(d, "activation", None)
+            if activation:
+                x = self.node(ACTIVATIONS[activation], [x])
+            shape = d.output(shape)
+        return x
+
+
+def model(workload, shape):
+    """The network for x of this shape, serialized."""
+    graph = Graph()
+    last = graph.chain(workload.layers, channels_first(workload), "x", workload.input)
+    shapes = {"x": shape, last: (shape[0], *workload.output)}
     x, y = (
         onnx.helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, shape)
         for key, shape in shapes.items()
     )
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(nodes, workload.name, [x], [y], initializers),
+    proto = onnx.helper.make_model(
+        onnx.helper.make_graph(graph.nodes, workload.name, [x], [y], graph.initializers),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    return model.SerializeToString()
+    return proto.SerializeToString()
 
 
 def prepare(workload, cell, x, y, threads):
@@ -48,8 +91,10 @@ def prepare(workload, cell, x, y, threads):
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if x.ndim == 4:
+        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
     session = onnxruntime.InferenceSession(
-        graph(workload, len(x)), options, providers=["CPUExecutionProvider"]
+        model(workload, x.shape), options, providers=["CPUExecutionProvider"]
     )
     bound = session.io_binding()
     bound.bind_cpu_input("x", x)

@@ -20,9 +20,10 @@ and the pieces' sums are added in order.
 """
 from nncore._kernels cimport threads
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
-from nncore._kernels.passes cimport down_pass, set_blocks, units, up_pass
+from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
+                                     winograd_is_faster)
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, gemm, isize,
-                                   real, sum_rows, vector_bytes)
+                                   real, sum_rows, vector_bytes, winograd_run, winograd_weight)
 
 from nncore._kernels.threads import largest
 
@@ -39,7 +40,6 @@ ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", 
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
     LINE = 64
-    TILE = 4                 # pixels, either way, of a tile of winograd.h
     UNIT_CHANNELS = 16       # members' channels start at multiples of this: one vector of AVX-512
 
 forced = None
@@ -57,11 +57,6 @@ def set_exact(value):
     """Plans built from now on do without winograd, or not."""
     global exact
     exact = value
-
-
-cdef isize tiles(const conv_pass *p) noexcept nogil:
-    """Tiles of winograd.h in one image y."""
-    return ((p.OH + TILE - 1) // TILE) * ((p.OW + TILE - 1) // TILE)
 
 
 cdef isize lines(isize bytes) noexcept nogil:
@@ -120,10 +115,9 @@ cdef class Convolution(Op):
         elif p.groups == p.C > 1:
             best = "depthwise"
         possible.append(best)
-        if (p.KH == p.KW == 3
-                and p.stride_h == p.stride_w == p.dilation_h == p.dilation_w == p.groups == 1):
+        if winograd_can(p):
             possible.append("winograd")
-            if not exact and self.winograd_is_faster(rows):
+            if not exact and winograd_is_faster(p, rows):
                 best = "winograd"
         algorithm = forced if forced in possible else best
         self.overlaps = algorithm == "overlap" or (
@@ -136,13 +130,6 @@ cdef class Convolution(Op):
         self.forward_by_rows = self.by_images
         down_pass(p)
         self.cut(p, rows)
-
-    cdef bint winograd_is_faster(self, isize rows):
-        """Than direct: measured on 9 pairs (C,O), 10 sizes of images, with AVX2 and AVX-512, both
-        dtypes. Tiles that hang over the border cost as much as whole ones."""
-        cdef conv_pass *p = &self.down
-        cdef isize n = tiles(p), least = 8 if min(p.C, p.O) >= 16 else 12
-        return p.C >= 8 and p.O >= 4 and n * rows >= 4 and n * least <= p.OH * p.OW
 
     cdef bint prefers_overlap(self):
         """Whether the image's channels would leave most of a vector empty: measured, 3 of 16 lanes
@@ -329,10 +316,7 @@ cdef void winograd(Convolution op, Run *run, const conv_pass *p, real *y, const 
         share(p.O, UNIT_CHANNELS, run, &begin, &end)
     else:
         share(run.rows * n, n if by_images else 1, run, &first, &last)
-    if real is float:
-        f32.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <float *> scratch)
-    else:
-        f64.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <double *> scratch)
+    winograd_run(p, y, x, weight, bias, first, last, begin, end, add, scratch)
 
 
 # ---- the gradients of weight and bias ------------------------------------------------------------
@@ -391,12 +375,8 @@ cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, co
         else:
             f64.depthwise_weight(p, sums, map, image, begin, end, <double *> scratch)
     elif op.chosen == WINOGRAD:
-        if op.wide:
-            return
-        if real is float:
-            f32.winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, <float *> scratch)
-        else:
-            f64.winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, <double *> scratch)
+        if not op.wide:  # those are shared out later, whole
+            winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, scratch)
     elif op.chosen != PLAIN:
         if real is float:
             f32.conv_weight(p, sums, map, image, begin, end, <float *> scratch)
@@ -417,7 +397,9 @@ cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
             f64.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
         return
     if op.wide:
-        winograd_wide_weight(op, run, dweight, map, image)
+        share(p.O, UNIT_CHANNELS, run, &begin, &end)
+        winograd_weight(&p, dweight, map, image, 0, run.rows * tiles(&p), begin, end, adds(op, 1),
+                        run.scratch + op.sums + op.bias_sums + op.packed)
         return
     if op.chosen == PRODUCT or op.chosen == WINOGRAD:
         add_pieces(dweight, <const real *> run.slots, apart, pieces, begin * n, end * n,
@@ -431,18 +413,3 @@ cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
     else:
         f64.conv_weight_store(&p, dweight, <double *> run.slots, pieces, apart, begin, end,
                               adds(op, 1))
-
-
-cdef void winograd_wide_weight(Convolution op, Run *run, real *dweight, const real *map,
-                               const real *image) noexcept nogil:
-    """dweight of this member's filters over the whole batch [+ dweight]."""
-    cdef conv_pass *p = &op.down
-    cdef char *scratch = run.scratch + op.sums + op.bias_sums + op.packed
-    cdef isize begin, end, last = run.rows * tiles(p)
-    share(p.O, UNIT_CHANNELS, run, &begin, &end)
-    if real is float:
-        f32.winograd_weight(p, dweight, map, image, 0, last, begin, end, adds(op, 1),
-                            <float *> scratch)
-    else:
-        f64.winograd_weight(p, dweight, map, image, 0, last, begin, end, adds(op, 1),
-                            <double *> scratch)

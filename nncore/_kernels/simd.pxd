@@ -54,8 +54,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*channel_affine)(float *y, const float *x, const float *mean, const float *scale,
                                const float *offset, isize P, isize C) noexcept nogil
         void (*channel_affine_backward)(float *dx, const float *dy, const float *x,
-                                        const float *mean,
-                                        const float *scale, const float *slope, const float *offset,
+                                        const float *mean, const float *scale,
+                                        const float *slope, const float *offset,
                                         isize P, isize C, int add) noexcept nogil
         const f32_activation *activations
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
@@ -151,9 +151,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*channel_affine)(double *y, const double *x, const double *mean, const double *scale,
                                const double *offset, isize P, isize C) noexcept nogil
         void (*channel_affine_backward)(double *dx, const double *dy, const double *x,
-                                        const double *mean,
-                                        const double *scale, const double *slope,
-                                        const double *offset,
+                                        const double *mean, const double *scale,
+                                        const double *slope, const double *offset,
                                         isize P, isize C, int add) noexcept nogil
         const f64_activation *activations
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
@@ -274,3 +273,21 @@ cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,
         f32.sum_rows(d, x, ldx, M, N, add)
     else:
         f64.sum_rows(d, x, ldx, M, N, add)
+
+
+cdef inline void winograd_run(const conv_pass *p, real *y, const real *x, const real *weight,
+                              const real *bias, isize first, isize last, isize begin, isize end,
+                              int add, void *scratch) noexcept nogil:
+    if real is float:
+        f32.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <double *> scratch)
+
+
+cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, const real *x,
+                                 isize first, isize last, isize begin, isize end, int add,
+                                 void *scratch) noexcept nogil:
+    if real is float:
+        f32.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <double *> scratch)
