@@ -39,7 +39,7 @@ def get_num_threads() -> int:
 
 
 def set_convolution_precision(precision: str) -> None:
-    """How exact 3x3 convolutions with stride 1 must be, in models that are first used from now on.
+    """How exact 3x3 convolutions with stride 1 must be, in plans that are built from now on.
 
     "fast", the default: by Winograd's F(4x4,3x3) where that is faster, which takes a quarter of
     the multiplications and is about 2 to 3 times as fast. Its largest error, relative to the

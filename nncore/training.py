@@ -101,6 +101,12 @@ class Training:
         """Gives the optimizer its state vectors; LBFGS has its own."""
         p = self._parameters
         if isinstance(self.optimizer, optimizers.LBFGS):
+            if p.buffer_views:
+                raise ValueError(
+                    f"LBFGS: received a network with {next(iter(p.buffer_views))}; running "
+                    "statistics follow training steps, which it does not take: use "
+                    "LayerNormalization, or another optimizer"
+                )
             return
         update = self.optimizer.update()
         block = aligned_zeros(update.vectors * p.values.nbytes)

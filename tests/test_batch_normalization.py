@@ -130,3 +130,16 @@ def test_training_goes_on_from_a_file_to_the_bit(tmp_path):
         one.fit(x, x, epochs=2, verbose=False)
     for name, value in {**model.params, **model.buffers}.items():
         assert value.tobytes() == {**other.params, **other.buffers}[name].tobytes(), name
+
+
+def test_what_is_not_finite_is_not_kept():
+    model = network((2,), "float32")
+    model.forward([[np.nan, 1.0], [2.0, 3.0]])
+    model.forward([[1e30, 1.0], [-1e30, 3.0]])
+    assert all(np.isfinite(value).all() for value in model.buffers.values())
+
+
+def test_lbfgs_refuses_running_statistics():
+    model = network((2,))
+    with pytest.raises(ValueError, match="LBFGS: received a network with 0.running_mean"):
+        model.compile("lbfgs", "mse")

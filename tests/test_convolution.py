@@ -182,3 +182,10 @@ def test_refused(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_stride_larger_than_the_image_is_none():
+    model = nn.Sequential([nn.Input((4, 4, 16)), nn.Conv2D(1, 1, strides=2**30)], seed=0)
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 16)).astype(np.float32)
+    expected = x[:, :1, :1] @ model.params["0.weight"].reshape(16, 1)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-4)

@@ -4,7 +4,7 @@ B rows of P positions (pixels, time steps) with C channels; x (B,P,C). In traini
 are those of the batch, all its rows and positions: members add up fixed pieces of it, so the sums
 depend on neither their number nor that of the threads. In inference they are the running ones.
 """
-from libc.math cimport sqrt
+from libc.math cimport isfinite, sqrt
 from libc.string cimport memset
 from nncore._kernels cimport threads
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
@@ -52,21 +52,21 @@ cdef class BatchNormalization(Op):
 
     cdef void commit(self, Py_ssize_t rows) noexcept nogil:
         if self.is_double:
-            follow(<double *> self.running_mean.data, <double *> self.mean.data, self.momentum,
-                   self.C)
-            follow(<double *> self.running_var.data, <double *> self.var.data, self.momentum,
-                   self.C)
+            follow(<double *> self.running_mean.data, <double *> self.running_var.data,
+                   <double *> self.mean.data, <double *> self.var.data, self.momentum, self.C)
         else:
-            follow(<float *> self.running_mean.data, <float *> self.mean.data, self.momentum,
-                   self.C)
-            follow(<float *> self.running_var.data, <float *> self.var.data, self.momentum, self.C)
+            follow(<float *> self.running_mean.data, <float *> self.running_var.data,
+                   <float *> self.mean.data, <float *> self.var.data, self.momentum, self.C)
 
 
-cdef void follow(real *running, const real *batch, double momentum, isize C) noexcept nogil:
-    """running = momentum running + (1 - momentum) batch"""
+cdef void follow(real *running_mean, real *running_var, const real *mean, const real *var,
+                 double momentum, isize C) noexcept nogil:
+    """running = momentum running + (1 - momentum) batch; where a batch overflowed, as it was"""
     cdef isize c
     for c in range(C):
-        running[c] = <real> (momentum * running[c] + (1 - momentum) * batch[c])
+        if isfinite(mean[c]) and isfinite(var[c]):
+            running_mean[c] = <real> (momentum * running_mean[c] + (1 - momentum) * mean[c])
+            running_var[c] = <real> (momentum * running_var[c] + (1 - momentum) * var[c])
 
 
 cdef isize piece_start(isize n, int piece) noexcept nogil:

@@ -4,7 +4,7 @@ cdef struct Run:
     Py_ssize_t rows            # of this batch: at most what the plan was built for
     Py_ssize_t first           # where the batch starts in the data's order
     int member, members        # which share of the work
-    int asked                  # as many members were asked for: at least so many as came
+    int asked                  # a team for forward and backward: at least so many as came to them
     unsigned long long key     # of the random generator, and its counter
     unsigned long long step
     char *scratch              # this member's, as large as the greediest op asked for

@@ -126,8 +126,8 @@ cdef class Loop:
         """As many members as there is work for: small work stays on the caller."""
         cdef int most = min(threads.most_members(), self.most_members)
         cdef double work = self.work * rows * (3 if phases & BACKWARD else 1)
-        if phases & UPDATE:
-            work += 20.0 * self.update.n
+        if phases == UPDATE:
+            work = 20.0 * self.update.n
         if self.alone:
             return 1
         if threads.forced() or most <= 1:
@@ -137,7 +137,7 @@ cdef class Loop:
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
         """Runs some phases on rows first..first+rows of what the gathers read."""
         cdef int i, members
-        self.phases, self.asked = phases, threads.most_members()
+        self.phases, self.asked = phases, self.team_size(rows, FORWARD | BACKWARD)
         if phases & FORWARD:
             self.first, self.rows = first, rows
             for i in range(self.feed_count):

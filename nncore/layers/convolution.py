@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from nncore import initializers
@@ -18,6 +19,8 @@ from nncore.layers.windows import (
     reach,
     settled,
 )
+
+MOST_PADDED = 2**31  # numbers of a padded image
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -53,15 +56,34 @@ def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes
     counts, before = count_windows(
         plan, layer, x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
     )
+    strides, dilations = _reasonable(plan, layer, counts, channels)
     weight = plan.parameter(
         "weight",
         (filters, *layer.kernel_size, channels // groups),
         initializers.get(layer.kernel_initializer),
     )
     y = plan.tensor((*counts, filters))
-    strides, dilations = layer.strides, layer.dilation_rate
     _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes)
     return plan.activation(check_activation(type(layer).__name__, layer.activation), y)
+
+
+def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
+    """The strides and dilations that matter; refuses an image that padding makes too large."""
+    strides = tuple(1 if n == 1 else s for n, s in zip(counts, layer.strides, strict=True))
+    dilations = tuple(
+        1 if k == 1 else d for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    )
+    extents = [
+        (n - 1) * s + reach(k, d)
+        for n, s, k, d in zip(counts, strides, layer.kernel_size, dilations, strict=True)
+    ]
+    if math.prod(extents) * channels > MOST_PADDED:
+        raise ValueError(
+            f"{plan.where(layer)}: its windows reach over {tuple(extents)} pixels of {channels} "
+            f"channels, padding included; at most {MOST_PADDED} numbers: take less padding or "
+            "dilation"
+        )
+    return strides, dilations
 
 
 def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, transposed=False):
@@ -264,6 +286,6 @@ class Conv2DTranspose(Layer):
             initializers.get(self.kernel_initializer),
         )
         y = plan.tensor((*sizes, self.filters))
-        strides, dilations = self.strides, self.dilation_rate
+        strides, dilations = _reasonable(plan, self, x.shape[:2], self.filters)
         _add(plan, self, x, weight, y, strides, dilations, before, self.groups, 2, True)
         return plan.activation(check_activation("Conv2DTranspose", self.activation), y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from nncore._kernels.pooling import MaxPool, MeanPool
@@ -12,6 +13,9 @@ from nncore.layers.windows import image, padding, per_axis, place, settled, with
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
     from nncore.plan import Plan
+
+
+MOST_CELLS = 2**31 - 1  # of a window, so that each has a number
 
 
 def _pool(plan: Plan, op: type, x: Tensor, y: Tensor, size, strides, before) -> None:
@@ -25,6 +29,11 @@ def _pool(plan: Plan, op: type, x: Tensor, y: Tensor, size, strides, before) -> 
         (*(0 for _ in row), *before),
     )
     if op is MaxPool:
+        if math.prod(size) > MOST_CELLS:
+            raise ValueError(
+                f"layer {'.'.join(plan._path)!r}: received a window of {size}; expected at most "
+                f"{MOST_CELLS} cells: take GlobalMaxPool, or a window no larger than the image"
+            )
         cell = plan.tensor(y.shape) if plan.training else None
         plan.add(MaxPool(x, y, cell, *geometry))
     else:
