@@ -17,7 +17,7 @@ def images(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., None].astype(np.float32) / 255
 
 
-def main(epochs: int = 5) -> None:
+def main(epochs: int = 10) -> None:
     try:
         (x_train, y_train), (x_test, y_test) = nn.datasets.load_fashion_mnist()
     except FileNotFoundError as error:

@@ -132,7 +132,7 @@ cdef class Loop:
             return 1
         if threads.forced() or most <= 1:
             return most
-        return max(1, <int> min(<double> most, work / WORTH_A_MEMBER))
+        return max(1, <int> min(<double> most, work / WORTH_A_MEMBER + 0.5))
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
         """Runs some phases on rows first..first+rows of what the gathers read."""
