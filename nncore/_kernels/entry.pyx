@@ -30,6 +30,8 @@ if hasattr(os, "register_at_fork"):
 cdef class Entry:
     """The base of Model: its plans that are ready to run."""
     cdef list first, more             # idle inference plans by the bit length of their capacity
+    cdef object parameters            # whose gradients these are, by name:
+    cdef list gradient_items
     cdef public Loop trainer          # the plan of a training step, once there is one
     cdef readonly object optimizer
     cdef long long in_training        # in which process a thread trains this model, 0: none
@@ -142,4 +144,10 @@ cdef class Entry:
             loss = self.trainer.loss
         else:
             loss = self._gradients(x, y, sample_weight)
-        return loss, {name: copied(g) for name, g in self._parameters.gradient_views.items()}
+        if self.parameters is not self._parameters:
+            self.parameters = self._parameters
+            self.gradient_items = list(self._parameters.gradient_views.items())
+        found = {}
+        for name, gradient in self.gradient_items:
+            found[name] = copied(gradient)
+        return loss, found

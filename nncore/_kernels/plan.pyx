@@ -137,12 +137,17 @@ cdef class Loop:
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
         """Runs some phases on rows first..first+rows of what the gathers read."""
         cdef int i, members
-        self.phases, self.asked = phases, self.team_size(rows, FORWARD | BACKWARD)
+        self.phases = phases
         if phases & FORWARD:
             self.first, self.rows = first, rows
             for i in range(self.feed_count):
                 (<Gather> self.feeds[i]).locate(first)
-        members = self.team_size(rows, phases)
+        # the smallest plans have no time for more questions
+        if phases != UPDATE and 3 * self.work * rows < WORTH_A_MEMBER and not threads.forced():
+            self.asked = members = 1
+        else:
+            self.asked = self.team_size(rows, FORWARD | BACKWARD)
+            members = self.team_size(rows, phases)
         if members == 1:
             self.run_member(0, 1)
         else:
