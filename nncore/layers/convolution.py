@@ -80,8 +80,8 @@ def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
     if math.prod(extents) * channels > MOST_PADDED:
         raise ValueError(
             f"{plan.where(layer)}: its windows reach over {tuple(extents)} pixels of {channels} "
-            f"channels, padding included; at most {MOST_PADDED} numbers: take less padding or "
-            "dilation"
+            f"channels, padding included, which is too large: at most {MOST_PADDED} numbers; take "
+            "less padding or dilation"
         )
     return strides, dilations
 
