@@ -21,6 +21,7 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
+from nncore.fusion import fuse
 from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
@@ -261,16 +262,19 @@ class Plan(Loop):
             taken.append(root(self.outputs[i]))
 
     def _compile(self) -> None:
+        if not self.training:
+            fuse(self.ops, self.outputs)
         planner = Planner(self)
         meets = planner.meets
         n = len(self.ops)
+        self._tensors += [tensor for op in self.ops for tensor in op.kept]
         storages = planner.place(self.most_rows)
         most = threads.largest()
         scratch = round_up(max([op.scratch_size for op in self.ops], default=0)) + 64
         arena_size = assign_offsets(storages)
         self._arena = aligned_zeros(arena_size + scratch * most)
         planner.bind(address(self._arena))
-        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:])
+        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.weights)
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         shown = [root(y) for y in self.outputs]
         for gather in self.gathers:
@@ -295,6 +299,7 @@ class Plan(Loop):
     def fill_arena(self, byte: int) -> None:
         """Overwrites all working memory: a run must not depend on what it finds there."""
         self._arena[:] = byte
+        self.prepared = 0
 
     def array(self, tensor: Tensor, rows: int, grad: bool = False) -> np.ndarray:
         """A tensor's values or gradient, as an array that keeps the memory alive."""

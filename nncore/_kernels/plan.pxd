@@ -2,11 +2,13 @@ from nncore._kernels.arrays cimport Array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
+from nncore._kernels.weights cimport Weights
 
 cdef enum Phase:
     FORWARD = 1
     BACKWARD = 2
     UPDATE = 4
+    PREPARE = 8                  # before FORWARD, where the weights have changed
 
 cdef struct Member:              # what a member tells the others, on a cache line of its own
     int bad                      # the first op that refused data
@@ -28,6 +30,10 @@ cdef class Loop:
     cdef int loss_count
     cdef void **commits          # Op
     cdef int commit_count
+    cdef void **preparing        # Op
+    cdef int prepare_count
+    cdef Weights weights
+    cdef public unsigned long long prepared  # for this state of the weights; 0: for none
     cdef list output_aliases
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape

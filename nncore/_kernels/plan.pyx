@@ -13,6 +13,7 @@ from nncore._kernels.arrays cimport Array, array_data, look, new_array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
+from nncore._kernels.weights cimport Weights
 
 from nncore._kernels import blas
 
@@ -24,6 +25,17 @@ cdef enum:  # what a run returns
     GOOD = 0
     BAD_DATA = 1
     NOT_FINITE = 2
+
+
+cdef void **pointers(list objects) except NULL:
+    """The objects as an array for C, to be freed; the list keeps them alive."""
+    cdef void **found = <void **> calloc(len(objects) + 1, sizeof(void *))
+    cdef int i
+    if found == NULL:
+        raise MemoryError
+    for i in range(<int> len(objects)):
+        found[i] = <void *> objects[i]
+    return found
 
 
 cdef void member_main(void *loop, int member, int members) noexcept nogil:
@@ -72,38 +84,33 @@ cdef class Loop:
         free(self.feeds)
         free(self.losses)
         free(self.commits)
+        free(self.preparing)
         free(self.members)
 
-    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets):
+    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets,
+                Weights weights):
         """The ops to run, in order; ``..._meets``: whether the team meets before each."""
         cdef int i
-        self.owners = (forward, backward)
+        self.owners, self.weights = (forward, backward), weights
         self.gathers = [op for op in forward if isinstance(op, Gather)]
         self.forwards, self.backwards = <int> len(forward), <int> len(backward)
         self.feed_count = <int> len(self.gathers)
-        self.forward_ops = <void **> calloc(self.forwards + 1, sizeof(void *))
-        self.backward_ops = <void **> calloc(self.backwards + 1, sizeof(void *))
+        self.forward_ops, self.backward_ops = pointers(forward), pointers(backward)
+        self.feeds = pointers(self.gathers)
         self.forward_meets = <char *> calloc(self.forwards + 1, 1)
         self.backward_meets = <char *> calloc(self.backwards + 1, 1)
-        self.feeds = <void **> calloc(self.feed_count + 1, sizeof(void *))
         self.members = <Member *> calloc(threads.TEAM_MAX, sizeof(Member))
         for i, op in enumerate(forward):
-            self.forward_ops[i], self.forward_meets[i] = <void *> op, forward_meets[i]
+            self.forward_meets[i] = forward_meets[i]
             (<Op> op).number = i + 1
-        for i, op in enumerate(backward):
-            self.backward_ops[i], self.backward_meets[i] = <void *> op, backward_meets[i]
-        for i, op in enumerate(self.gathers):
-            self.feeds[i] = <void *> op
+        for i in range(self.backwards):
+            self.backward_meets[i] = backward_meets[i]
         losses = [op for op in forward if not op.outputs]
-        self.loss_count = <int> len(losses)
-        self.losses = <void **> calloc(self.loss_count + 1, sizeof(void *))
-        for i, op in enumerate(losses):
-            self.losses[i] = <void *> op
+        self.losses, self.loss_count = pointers(losses), <int> len(losses)
         committing = [op for op in forward if op.commits]
-        self.commit_count = <int> len(committing)
-        self.commits = <void **> calloc(self.commit_count + 1, sizeof(void *))
-        for i, op in enumerate(committing):
-            self.commits[i] = <void *> op
+        self.commits, self.commit_count = pointers(committing), <int> len(committing)
+        preparing = [op for op in forward if op.prepares]
+        self.preparing, self.prepare_count = pointers(preparing), <int> len(preparing)
         self.work = sum([op.work for op in forward])
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
@@ -162,8 +169,10 @@ cdef class Loop:
                 self.bad = self.members[i].bad
         if self.bad:
             return BAD_DATA
-        if phases & UPDATE and self.members[0].refused:
-            return NOT_FINITE
+        if phases & UPDATE:
+            if self.members[0].refused:
+                return NOT_FINITE
+            self.weights.steps += 1
         return GOOD
 
     cdef void run_member(self, int member, int members) noexcept nogil:
@@ -177,6 +186,11 @@ cdef class Loop:
         run.slots, run.slot_size = self.scratch, self.scratch_size
         run.denormals = denormals
         run.bad = 0
+        if self.phases & PREPARE:
+            for i in range(self.prepare_count):
+                if i % members == member:
+                    (<Op> self.preparing[i]).prepare()
+            threads.barrier(members)
         if self.phases & FORWARD:
             for i in range(self.forwards):
                 if self.forward_meets[i]:
@@ -241,6 +255,12 @@ cdef class Loop:
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
         """`run` without the GIL, but where that would cost more than the run."""
         cdef int status
+        cdef unsigned long long state
+        if self.prepare_count and phases & FORWARD:
+            state = self.weights.state()
+            if state == 0 or state != self.prepared:
+                phases |= PREPARE
+                self.prepared = state
         if self.work * rows < WORTH_THE_GIL and not self.uses_blas:
             return self.run(phases, first, rows)
         try:
@@ -335,6 +355,7 @@ cdef class Loop:
     def commit(self):
         """Lets the ops keep what the last forward pass left them: running statistics."""
         self.commit_all()
+        self.weights.change()
 
     @property
     def batch_rows(self):
