@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
 
+MOST_ROWS = 1024  # of an inference plan
+STRETCH_BYTES = 1 << 20  # about a second-level cache
+
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
 # What a plan is for. "declare" only finds shapes and parameters; "training" is the forward and
@@ -316,3 +319,14 @@ class Plan(Loop):
         from nncore.failures import explain
 
         raise explain(self, status)
+
+
+def stretch(declared: Plan) -> int:
+    """Rows that a member of the team should take through the whole network at a time: as many as
+    keep what one op reads and writes in a cache, and more where the weights, which come anew for
+    each stretch, are larger than that."""
+    row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
+    size = declared.dtype.itemsize
+    weights = size * sum(t.size for t in declared._parameters.values())
+    most = max(STRETCH_BYTES, weights) / (size * max(1, row))
+    return 2 ** round(math.log2(min(max(1, most), MOST_ROWS)))

@@ -34,7 +34,9 @@ cdef class Loop:
     cdef int prepare_count
     cdef Weights weights
     cdef public unsigned long long prepared  # for this state of the weights; 0: for none
-    cdef list output_aliases
+    cdef object output_owner
+    cdef void **outputs          # Tensor: all that lie in the output's memory
+    cdef int output_count        # 0: not a plan for `infer`
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
     cdef bint output_is_double
@@ -58,7 +60,10 @@ cdef class Loop:
     cdef readonly int bad
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
-    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output)
+    cdef int run_stretches(self, int phases, Py_ssize_t first, Py_ssize_t rows,
+                           char *output) noexcept nogil
+    cdef void put_output(self, char *output) noexcept nogil
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void commit_all(self) noexcept nogil

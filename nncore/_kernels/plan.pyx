@@ -85,6 +85,7 @@ cdef class Loop:
         free(self.losses)
         free(self.commits)
         free(self.preparing)
+        free(self.outputs)
         free(self.members)
 
     def set_ops(self, list forward, list backward, list forward_meets, list backward_meets,
@@ -122,7 +123,8 @@ cdef class Loop:
 
     def set_output(self, list aliases, tuple shape):
         """The tensors that lie in the output's memory, for `infer`."""
-        self.output_aliases, self.output_shape = aliases, shape
+        self.output_owner, self.output_shape = aliases, shape
+        self.outputs, self.output_count = pointers(aliases), <int> len(aliases)
         self.output_home = (<Tensor> aliases[0]).data
         self.output_is_double = (<Tensor> aliases[0]).itemsize == 8
 
@@ -252,8 +254,32 @@ cdef class Loop:
         for i in range(self.commit_count):
             (<Op> self.commits[i]).commit(self.rows)
 
-    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
-        """`run` without the GIL, but where that would cost more than the run."""
+    cdef void put_output(self, char *output) noexcept nogil:
+        """Where the next run leaves the output."""
+        cdef int i
+        for i in range(self.output_count):
+            (<Tensor> self.outputs[i]).data = output
+
+    cdef int run_stretches(self, int phases, Py_ssize_t first, Py_ssize_t rows,
+                           char *output) noexcept nogil:
+        """`run`, again and again where there are more rows than the plan holds: inference goes
+        through the network stretch by stretch, in memory that stays in a cache."""
+        cdef Py_ssize_t stretches = (rows + self.capacity - 1) // self.capacity, n
+        cdef int status = GOOD
+        while stretches > 0 and status == GOOD:
+            n = (rows + stretches - 1) // stretches
+            self.put_output(output)
+            status = self.run(phases, first, n)
+            if self.output_count:
+                output += n * (<Tensor> self.outputs[0]).size * (<Tensor> self.outputs[0]).itemsize
+            phases &= ~PREPARE
+            first += n
+            rows -= n
+            stretches -= 1
+        return status
+
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output):
+        """`run_stretches` without the GIL, but where that would cost more than the run."""
         cdef int status
         cdef unsigned long long state
         if self.prepare_count and phases & FORWARD:
@@ -262,12 +288,12 @@ cdef class Loop:
                 phases |= PREPARE
                 self.prepared = state
         if self.work * rows < WORTH_THE_GIL and not self.uses_blas:
-            return self.run(phases, first, rows)
+            return self.run_stretches(phases, first, rows, output)
         try:
             if self.uses_blas:
                 blas.hold()
             with nogil:
-                status = self.run(phases, first, rows)
+                status = self.run_stretches(phases, first, rows, output)
         finally:
             if self.uses_blas:
                 blas.release()
@@ -287,10 +313,7 @@ cdef class Loop:
             if phases & FORWARD and first + rows > (<Gather> gather).rows:
                 raise ValueError(f"rows {first}..{first + rows} of {(<Gather> gather).rows}")
         self.rate, self.step = rate, step
-        if self.output_aliases is not None:
-            for tensor in self.output_aliases:
-                (<Tensor> tensor).data = self.output_home
-        status = self.run_released(phases, first, rows)
+        status = self.run_released(phases, first, rows, self.output_home)
         if phases & UPDATE and status == GOOD:
             self.update.step += 1
         return status
@@ -377,13 +400,11 @@ cdef class Loop:
         cdef Gather gather = <Gather> self.feeds[0]
         cdef Py_ssize_t rows = found.shape[0]
         cdef int status
-        if (self.output_aliases is None or self.feed_count != 1
-                or not 0 < rows <= self.capacity or not gather.take(x, found)):
+        if (self.output_count == 0 or self.feed_count != 1 or rows == 0
+                or not gather.take(x, found)):
             return None
         y = new_array(rows, self.output_shape, self.output_is_double)
-        for tensor in self.output_aliases:
-            (<Tensor> tensor).data = array_data(y)
-        status = self.run_released(FORWARD, 0, rows)
+        status = self.run_released(FORWARD, 0, rows, array_data(y))
         gather.close()
         if status != GOOD:
             self.fail(status)
