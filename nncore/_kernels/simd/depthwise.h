@@ -13,26 +13,37 @@ ALWAYS_INLINE isize NAME(depthwise_channels)(const conv_pass *p)
     return MAX(p->C, p->O);
 }
 
+/* Pixels of y that share a vector. */
+ALWAYS_INLINE isize NAME(depthwise_beside)(const conv_pass *p)
+{
+    const isize E = NAME(depthwise_channels)(p);
+    const int dense = p->stride_w == 1 && p->C == E && p->O == E && p->y_column == E;
+    return dense && E < LANES && LANES % E == 0 ? LANES / E : 1;
+}
+
 static void NAME(depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch)
 {
     const isize E = NAME(depthwise_channels)(p), line = 64 / sizeof(REAL);
     const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
-    *packed = p->KH * p->KW * E;
+    *packed = p->KH * p->KW * E * NAME(depthwise_beside)(p);
     *scratch = NAME(conv_source)(p) + (E > p->C ? area * E : p->block_w * E) + 2 * line;
 }
 
-/* packed (KH, KW, E) */
+/* packed (KH, KW, E), each tap's E as often as there are pixels beside each other */
 static void NAME(depthwise_pack)(REAL *packed, const conv_pass *p, const REAL *weight)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups;
+    const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
     weight += p->w_first;
     for (isize i = 0; i < p->KH; i++)
-        for (isize j = 0; j < p->KW; j++)
+        for (isize j = 0; j < p->KW; j++) {
             for (isize g = 0; g < p->groups; g++)
                 for (isize o = 0; o < O; o++)
                     for (isize c = 0; c < C; c++)
                         *packed++ = weight[g * p->w_group + o * p->w_o + c * p->w_c +
                                            i * p->w_i + j * p->w_j];
+            for (isize n = E; n < beside * E; n++, packed++) *packed = packed[-E];
+        }
 }
 
 /* A unit of work whose x has E channels. */
@@ -55,25 +66,48 @@ static NAME(unit) NAME(depthwise_unit)(const conv_pass *p, const REAL *x, isize 
     return u;
 }
 
-/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. */
-ALWAYS_INLINE void NAME(depthwise_tile)(REAL *y, isize y_column, const NAME(unit) *u,
-                                        const REAL *x, const conv_pass *p, const REAL *packed,
-                                        isize E, const REAL *bias, int add, NAME(mask) last,
-                                        const int R, const int part)
+/* Pixels of y in a row: where they are, and where their taps find x and the weights. */
+typedef struct {
+    REAL *y;
+    const REAL *x, *packed, *bias;
+    isize y_column, pixel, ais, ajs, KH, KW, apart; /* apart: from one tap's weights to the next */
+    int add;
+    NAME(mask) last;
+} NAME(depthwise_line);
+
+/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. With S = 1 or
+ * 2 there are three taps to a row, S pixels from one window to the next: each pixel of x is loaded
+ * once for all windows that see it. S = 0: any. */
+ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int R, const int S,
+                                        const int part)
 {
     NAME(vec) sum[DEPTHWISE_PIXELS];
-    const NAME(vec) first = bias ? NAME(load_column)(bias, part, last) : (NAME(vec)){0};
+    const NAME(mask) last = t->last;
+    const NAME(vec) first = t->bias ? NAME(load_column)(t->bias, part, last) : (NAME(vec)){0};
+    const REAL *packed = t->packed;
     EACH_PIXEL sum[r] = first;
-    for (isize i = 0; i < p->KH; i++) {
-        const REAL *at = x + i * u->ais;
-        for (isize j = 0; j < p->KW; j++, at += u->ajs, packed += E) {
-            const NAME(vec) w = NAME(load_column)(packed, part, last);
-            EACH_PIXEL sum[r] += NAME(load_column)(at + r * u->pixel, part, last) * w;
+    for (isize i = 0; i < t->KH; i++) {
+        const REAL *at = t->x + i * t->ais;
+        if (S) {
+            NAME(vec) w[3];
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++, packed += t->apart)
+                w[j] = NAME(load_column)(packed, part, last);
+#pragma GCC unroll 20
+            for (int q = 0; q < (R - 1) * S + 3; q++, at += t->ajs) {
+                const NAME(vec) v = NAME(load_column)(at, part, last);
+                EACH_PIXEL if (q - r * S >= 0 && q - r * S < 3) sum[r] += v * w[q - r * S];
+            }
+        } else {
+            for (isize j = 0; j < t->KW; j++, at += t->ajs, packed += t->apart) {
+                const NAME(vec) w = NAME(load_column)(packed, part, last);
+                EACH_PIXEL sum[r] += NAME(load_column)(at + r * t->pixel, part, last) * w;
+            }
         }
     }
     EACH_PIXEL {
-        REAL *to = y + r * y_column;
-        if (add) sum[r] += NAME(load_column)(to, part, last);
+        REAL *to = t->y + r * t->y_column;
+        if (t->add) sum[r] += NAME(load_column)(to, part, last);
         if (part)
             NAME(store_part)(to, last, sum[r]);
         else
@@ -81,37 +115,86 @@ ALWAYS_INLINE void NAME(depthwise_tile)(REAL *y, isize y_column, const NAME(unit
     }
 }
 
-/* A row of y, all channels, some pixels at a time. */
-static void NAME(depthwise_row)(REAL *y, isize y_column, const NAME(unit) *u, const REAL *x,
-                                const conv_pass *p, const REAL *packed, isize E,
-                                const REAL *bias, int add)
+/* One vector of channels of some pixels. */
+#define LINE(S, part)                                                                              \
+    switch (pixels) {                                                                              \
+        case 1: NAME(depthwise_tile)(t, 1, S, part); break;                                        \
+        case 2: NAME(depthwise_tile)(t, 2, S, part); break;                                        \
+        case 3: NAME(depthwise_tile)(t, 3, S, part); break;                                        \
+        case 4: NAME(depthwise_tile)(t, 4, S, part); break;                                        \
+        case 5: NAME(depthwise_tile)(t, 5, S, part); break;                                        \
+        case 6: NAME(depthwise_tile)(t, 6, S, part); break;                                        \
+        case 7: NAME(depthwise_tile)(t, 7, S, part); break;                                        \
+        case 8: NAME(depthwise_tile)(t, 8, S, part); break;                                        \
+    }
+
+NEVER_INLINE void NAME(depthwise_line_any)(const NAME(depthwise_line) *t, isize pixels)
 {
-    isize left = pieces(u->columns, DEPTHWISE_PIXELS);
-    for (isize w = 0; w < u->columns; left--) {
-        const isize pixels = pieces(u->columns - w, left);
+    LINE(0, 0)
+}
+
+NEVER_INLINE void NAME(depthwise_line_part)(const NAME(depthwise_line) *t, isize pixels)
+{
+    LINE(0, 1)
+}
+
+NEVER_INLINE void NAME(depthwise_line_3)(const NAME(depthwise_line) *t, isize pixels)
+{
+    LINE(1, 0)
+}
+
+NEVER_INLINE void NAME(depthwise_line_3_by_2)(const NAME(depthwise_line) *t, isize pixels)
+{
+    LINE(2, 0)
+}
+#undef LINE
+
+/* A row of y, all channels, some pixels at a time; E is how many numbers make a pixel. */
+static void NAME(depthwise_row)(NAME(depthwise_line) t, isize columns, isize E)
+{
+    const REAL *const x = t.x, *const packed = t.packed, *const bias = t.bias;
+    const int S = t.KW != 3 ? 0 : t.pixel == t.ajs ? 1 : t.pixel == 2 * t.ajs ? 2 : 0;
+    REAL *const y = t.y;
+    isize left = pieces(columns, DEPTHWISE_PIXELS);
+    for (isize w = 0; w < columns; left--) {
+        const isize pixels = pieces(columns - w, left);
         for (isize e = 0; e < E; e += LANES) {
-            const int part = E - e < LANES;
-            const NAME(mask) last = NAME(mask_first)(part ? E - e : 0);
-#define TILE(R, part)                                                                              \
-    NAME(depthwise_tile)(y + e, y_column, u, x + e, p, packed + e, E, bias ? bias + e : NULL, add, \
-                         last, R, part)
-#define CASE(R)                                                                                    \
-    case R:                                                                                        \
-        if (part)                                                                                  \
-            TILE(R, 1);                                                                            \
-        else                                                                                       \
-            TILE(R, 0);                                                                            \
-        break;
-            switch (pixels) {
-                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-            }
-#undef CASE
-#undef TILE
+            t.x = x + w * t.pixel + e;
+            t.y = y + w * t.y_column + e;
+            t.packed = packed + e;
+            t.bias = bias ? bias + e : NULL;
+            t.last = NAME(mask_first)(MIN(LANES, E - e));
+            if (E - e < LANES)
+                NAME(depthwise_line_part)(&t, pixels);
+            else if (S == 1)
+                NAME(depthwise_line_3)(&t, pixels);
+            else if (S == 2)
+                NAME(depthwise_line_3_by_2)(&t, pixels);
+            else
+                NAME(depthwise_line_any)(&t, pixels);
         }
         w += pixels;
-        x += pixels * u->pixel;
-        y += pixels * y_column;
     }
+}
+
+/* A row of y in which several pixels of few channels make one vector: their windows are `beside`
+ * pixels wide, where the stride is 1 and x has nothing between its pixels. */
+static void NAME(depthwise_dense_row)(NAME(depthwise_line) t, isize columns, isize E, isize beside)
+{
+    REAL bias[LANES];
+    const isize groups = beside > 1 ? columns / beside : 0;
+    if (groups) {
+        NAME(depthwise_line) wide = t;
+        if (t.bias) {
+            for (isize i = 0; i < LANES; i++) bias[i] = t.bias[i % E];
+            wide.bias = bias;
+        }
+        wide.pixel = wide.y_column = beside * E;
+        NAME(depthwise_row)(wide, groups, LANES);
+    }
+    t.x += groups * beside * t.pixel;
+    t.y += groups * beside * t.y_column;
+    NAME(depthwise_row)(t, columns - groups * beside, E);
 }
 
 /* y (columns, O) = the sums over m of wide (columns, O, m) [+ bias] [+ y] */
@@ -131,17 +214,25 @@ static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, cons
                                 const REAL *bias, isize begin, isize end, int add,
                                 const finish *f, REAL *scratch)
 {
-    const isize E = NAME(depthwise_channels)(p);
+    const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
     REAL *const wide = scratch + NAME(conv_source)(p);
     for (isize index = begin; index < end; index++) {
         const NAME(unit) u = NAME(depthwise_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
+        NAME(depthwise_line) t = {.packed = packed, .y_column = p->y_column, .pixel = u.pixel,
+                                  .ais = u.ais, .ajs = u.ajs, .KH = p->KH, .KW = p->KW,
+                                  .apart = beside * E, .bias = bias, .add = add};
         for (isize r = 0; r < u.rows; r++, to += p->y_row) {
-            const REAL *from = u.x + r * u.row;
+            t.x = u.x + r * u.row;
             if (p->O == E) {
-                NAME(depthwise_row)(to, p->y_column, &u, from, p, packed, E, bias, add);
+                t.y = to;
+                NAME(depthwise_dense_row)(t, u.columns, E, beside);
             } else {
-                NAME(depthwise_row)(wide, E, &u, from, p, packed, E, NULL, 0);
+                t.y = wide;
+                t.y_column = E;
+                t.bias = NULL;
+                t.add = 0;
+                NAME(depthwise_row)(t, u.columns, E);
                 NAME(depthwise_sum)(to, p, wide, u.columns, bias, add);
             }
             if (f) NAME(finish_piece)(f, y, to - y, u.columns * p->O);
