@@ -13,14 +13,21 @@ except ImportError:  # then no `torch` column is called
     F = None
 
 
+def windows(layer: Any, axes: int) -> list[tuple[int, ...]]:
+    """Sizes, strides and dilations of a layer, each along each axis."""
+    given = layer.kernel_size, layer.strides, layer.dilation_rate
+    return [v if isinstance(v, tuple) else (v,) * axes for v in given]
+
+
 def torch_convolution(layer: Any) -> Callable[..., Any]:
     """A convolution by PyTorch, whose images are (N, C, H, W); it pads only evenly."""
-    axes, strides, dilations = len(layer.kernel_size), layer.strides, layer.dilation_rate
+    axes = 1 if isinstance(layer, nn.Conv1D) else 2
+    sizes, strides, dilations = windows(layer, axes)
 
     def forward(p, x):
         pads = []
         for i in range(axes):
-            n, extent = x.shape[i + 1], (layer.kernel_size[i] - 1) * dilations[i] + 1
+            n, extent = x.shape[i + 1], (sizes[i] - 1) * dilations[i] + 1
             total = max((-(-n // strides[i]) - 1) * strides[i] + extent - n, 0)
             ways = {"valid": (0, 0), "same": (total // 2, total - total // 2)}
             pads = [*(ways[layer.padding] if layer.padding in ways else layer.padding[i]), *pads]
@@ -38,7 +45,7 @@ def torch_transposed(layer: nn.Conv2DTranspose) -> Callable[..., Any]:
     """PyTorch's whole transposed convolution, cut or extended to the layer's size."""
 
     def forward(p, x):
-        strides, dilations = layer.strides, layer.dilation_rate
+        _, strides, dilations = windows(layer, 2)
         weight = p["weight"].movedim(-1, 1)
         y = F.conv_transpose2d(
             x.movedim(-1, 1), weight, None, strides, 0, 0, layer.groups, dilations
