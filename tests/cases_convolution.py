@@ -108,8 +108,23 @@ TRANSPOSED = [
     (nn.Conv2DTranspose(6, 3, padding="same", groups=6), ((4, 5, 6),)),
 ]
 
+BODY = [nn.Conv2D(5, 3, 2, "same", activation="tanh"), nn.Conv2D(4, 3, padding="same")]
+WAY = nn.Conv2D(4, 1, 2, use_bias=False)
+
+
+def torch_residual(p, x):
+    """BODY and WAY, before the activation."""
+    a, b, way = (
+        {key.removeprefix(place): value for key, value in p.items() if key.startswith(place)}
+        for place in ("body.0.", "body.1.", "shortcut.0.")
+    )
+    y = torch_convolution(BODY[1])(b, torch_convolution(BODY[0])(a, x).tanh())
+    return y + torch_convolution(WAY)(way, x)
+
+
 # (layer, shapes, what PyTorch calls it, without the activation)
 CONVOLUTIONS = [
     *((layer, shapes, torch_convolution(layer)) for layer, shapes in PLAIN),
     *((layer, shapes, torch_transposed(layer)) for layer, shapes in TRANSPOSED),
+    (nn.Residual(BODY, WAY, "silu"), ((7, 8, 3), (1, 1, 2)), torch_residual),
 ]
