@@ -52,19 +52,20 @@ def _windows(layer: Any, axes: int) -> tuple[tuple[int, ...], ...]:
     return tuple(per_axis(value, axes) for value in given)
 
 
-def _divides(plan: Plan, layer: Layer, groups: int, channels: int, shape: tuple[int, ...]) -> None:
+def _divides(plan: Plan, layer: Layer, groups: int, x: Tensor) -> None:
+    channels = x.shape[-1]
     if channels % groups:
         raise ValueError(
-            f"{plan.where(layer)}: received an input of shape {shape}, {channels} channels, which "
-            f"{groups} groups do not divide; take groups that divide them"
-            f"{channels_first_hint(shape)}"
+            f"{plan.where(layer)}: received an input of shape {x.shape}, {channels} channels, "
+            f"which {groups} groups do not divide; take groups that divide them"
+            f"{channels_first_hint(plan)}"
         )
 
 
 def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes: int) -> Tensor:
     """Puts weight, bias, convolution and activation on the plan."""
     channels = x.shape[-1]
-    _divides(plan, layer, groups, channels, x.shape)
+    _divides(plan, layer, groups, x)
     sizes, strides, dilations = _windows(layer, axes)
     counts, before = count_windows(plan, layer, x, sizes, strides, dilations, layer.padding)
     strides, dilations = _reasonable(plan, layer, counts, channels)
@@ -151,7 +152,8 @@ class Conv2D(_Convolution):
     ``padding``: "valid" (none), "same" (TensorFlow's: height' = height / stride rounded up; of an
     odd number of zeros one more below and to the right), an integer, (vertical, horizontal), or
     ((top, bottom), (left, right)). ValueError for sizes below 1 and groups that do not divide;
-    when built, for a window larger than the padded image.
+    when built, for a window larger than the padded image, and for images that look like (channels,
+    height, width) where no Input says otherwise.
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((28, 28, 1)), nn.Conv2D(8, 3, padding="same")])
@@ -261,7 +263,7 @@ class Conv2DTranspose(Layer):
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
-        _divides(plan, self, self.groups, channels, x.shape)
+        _divides(plan, self, self.groups, x)
         sizes, before = zip(*[self._output(i, x.shape[i]) for i in (0, 1)], strict=True)
         if min(sizes) < 1:
             raise ValueError(

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from nncore._kernels.pooling import MaxPool, MeanPool
 from nncore._names import settle
 from nncore.layers.base import Layer, layer
-from nncore.layers.windows import image, padding, per_axis, place, settled, with_rows
+from nncore.layers.windows import (
+    channels_first_hint,
+    image,
+    padding,
+    per_axis,
+    place,
+    settled,
+    with_rows,
+)
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -76,7 +84,7 @@ class _Pool(Layer):
             raise ValueError(
                 f"{plan.where(self)}: received an input of shape {x.shape} (without the batch "
                 f"axis), smaller than the window {size}; expected at least the window: take a "
-                "smaller pool_size, or padding='same'"
+                f"smaller pool_size, or padding='same'{channels_first_hint(plan)}"
             )
         y = plan.tensor((*counts, x.shape[-1]))
         _pool(plan, self.op, x, y, size, strides, before)

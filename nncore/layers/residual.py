@@ -8,6 +8,7 @@ from nncore._kernels.merging import Add
 from nncore._names import received
 from nncore.layers.base import Layer, layer
 from nncore.layers.core import check_activation
+from nncore.layers.windows import channels_first_hint
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -49,6 +50,7 @@ class Residual(Layer):
                 f"{plan.where(self)}: its body gives shape {a.shape} for an input of {x.shape}, "
                 f"its shortcut{identity} {b.shape}; expected one shape: give shortcut= layers that "
                 "bring x there, such as a 1x1 convolution or Dense, with the body's strides"
+                f"{channels_first_hint(plan)}"
             )
         y = plan.tensor(a.shape)
         plan.add(Add(a, b, y))

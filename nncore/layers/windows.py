@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
 
+LEAST_SIDE = 8  # pixels, of an image that is told from its shape
 MOST = 2**31 - 1  # of a stride, a dilation, a width of padding
 AXES = {1: "(steps, channels)", 2: "(height, width, channels)"}
 
@@ -117,21 +118,38 @@ def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations
             raise ValueError(
                 f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
                 f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
-                f"window or padding='same'{channels_first_hint(x.shape)}"
+                f"window or padding='same'{channels_first_hint(plan)}"
             )
     counts, before = zip(*placed, strict=True)
     return counts, before
 
 
-def channels_first_hint(shape: tuple[int, ...]) -> str:
-    """What to add to an error where the shape looks like channels before height and width."""
-    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape[1:]) <= shape[0]:
-        return ""
-    turned = (*shape[1:], shape[0])
-    return (
-        f". It looks like (channels, height, width); images here are (height, width, channels): "
-        f"pass np.moveaxis(x, 1, -1), and nn.Input({turned})"
-    )
+def channels_first_hint(plan: Plan) -> str:
+    """What to add to an error where the network's input looks like channels before height and
+    width. Of what layers make of it, one pixel high and wide is nothing unusual."""
+    for shape in (gather.x.shape for gather in plan.inputs):
+        if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > shape[0]:
+            return (
+                f". The network's input {shape} looks like (channels, height, width); images here "
+                "are (height, width, channels): pass np.moveaxis(x, 1, -1), and "
+                f"nn.Input({(*shape[1:], shape[0])})"
+            )
+    return ""
+
+
+def _refuse_channels_first(plan: Plan, layer: Layer, shape: tuple[int, ...]) -> None:
+    """Of a shape that nobody wrote down, but data had: three pixels high and wider, with many
+    channels, or one pixel high with as many channels as it is wide, is no image."""
+    first, *others = shape
+    if shape not in plan.guessed or min(others) < LEAST_SIDE or first not in (1, 3):
+        return
+    if first == 3 or others[0] == others[1]:
+        raise ValueError(
+            f"{plan.where(layer)}: received x of shape (rows, {first}, {others[0]}, {others[1]}), "
+            "which looks like (rows, channels, height, width); images here are (rows, height, "
+            f"width, channels): pass np.moveaxis(x, 1, -1). If {first} is its height indeed, say "
+            f"so: begin the network with nn.Input({shape})"
+        )
 
 
 def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
@@ -142,6 +160,8 @@ def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Te
             f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch axis); "
             f"expected {AXES[axes]}{_advice(len(x.shape), axes)}"
         )
+    if axes == 2:
+        _refuse_channels_first(plan, layer, x.shape)
     return x
 
 
