@@ -57,7 +57,7 @@ def _divides(plan: Plan, layer: Layer, groups: int, x: Tensor) -> None:
     if channels % groups:
         raise ValueError(
             f"{plan.where(layer)}: received an input of shape {x.shape}, {channels} channels, "
-            f"which {groups} groups do not divide; take groups that divide them"
+            f"which {groups} groups do not divide; groups must divide filters and channels"
             f"{channels_first_hint(plan)}"
         )
 

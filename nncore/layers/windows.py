@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nncore._names import integer, received
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
 
 LEAST_SIDE = 8  # pixels, of an image that is told from its shape
 MOST = 2**31 - 1  # of a stride, a dilation, a width of padding
+AXIS_NAMES = {1: ("number of steps",), 2: ("height", "width")}
 AXES = {1: "(steps, channels)", 2: "(height, width, channels)"}
 
 
@@ -76,14 +79,14 @@ def edges(owner: str, argument: str, value: Any, axes: int) -> Edges:
 
 def padding(owner: str, value: Any, axes: int) -> str | Edges:
     """ "valid", "same", or explicit edges."""
-    if not isinstance(value, str):
+    if isinstance(value, (int, np.integer, tuple, list)):
         return edges(owner, "padding", value, axes)
-    if value not in ("valid", "same"):
-        raise ValueError(
-            f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
-            f"received {value!r}"
-        )
-    return value
+    if isinstance(value, str) and value in ("valid", "same"):
+        return value
+    raise (ValueError if isinstance(value, str) else TypeError)(
+        f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
+        f"received {received(value)}"
+    )
 
 
 def place(n: int, size: int, stride: int, padding: str | tuple[int, int]) -> tuple[int, int]:
@@ -107,18 +110,23 @@ def reach(size: int, dilation: int) -> int:
 
 def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
     """(windows, cells before the first) for each axis of x but the last; a window must fit."""
-    placed = []
+    placed, names = [], AXIS_NAMES[len(sizes)]
     for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
         n, extent = x.shape[axis], reach(size, dilation)
         pads = padding if isinstance(padding, str) else padding[axis]
         placed.append(place(n, extent, stride, pads))
         if placed[-1][0] < 1:
-            dilated = f", {extent} with its dilation {dilation}," if dilation > 1 else ""
+            argument = "pool_size" if hasattr(layer, "pool_size") else "kernel_size"
+            dilated = ""
+            if dilation > 1:
+                argument = "kernel_size or dilation_rate"
+                dilated = f", {extent} with its dilation {dilation}"
             padded = "" if isinstance(pads, str) else f", {n + sum(pads)} with its padding"
             raise ValueError(
-                f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
-                f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
-                f"window or padding='same'{channels_first_hint(plan)}"
+                f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch "
+                f"axis); its {names[axis]} is {n}{padded}, which is less than the window's {size}"
+                f"{dilated}: take a smaller {argument}, or padding='same'"
+                f"{channels_first_hint(plan)}"
             )
     counts, before = zip(*placed, strict=True)
     return counts, before
@@ -170,6 +178,10 @@ def _advice(found: int, axes: int) -> str:
         return "; where there is one channel, give it an axis: x[..., None]"
     if axes == 1 and found == 3:
         return "; for images take the layer whose name ends in 2D"
+    if axes == 2 and found == 1:
+        return "; for images in rows of numbers begin with nn.Reshape((height, width, channels))"
+    if found == axes + 2:
+        return "; nn.Input takes the shape of one example, without the batch axis"
     if axes == 2 and found == 2:
         return "; for signals take the layer whose name ends in 1D"
     return ""
