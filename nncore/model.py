@@ -15,11 +15,10 @@ from nncore._names import boolean, integer, positive_int
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
-from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
+from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan, stretch
 from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
-MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
 
 
 class Model(Training, Entry):
@@ -88,6 +87,7 @@ class Model(Training, Entry):
         self._shapes = Shapes.of(graph, declared.outputs)
         self._output_shapes = self._shapes.outputs
         self._node_shapes = declared.node_shapes
+        self.stretch = stretch(declared)
         self.graph = graph
 
     def _ready(self, what: str) -> Graph:
@@ -177,9 +177,7 @@ class Model(Training, Entry):
         """model(x) for what the fast way does not take; see `Entry.__call__`."""
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        if rows > MOST_ROWS:
-            return self.predict(x, batch_size=MOST_ROWS)
-        size = (rows - 1).bit_length()
+        size = self.size_for(rows)
         plan = self.borrow(size)
         if plan is None:
             plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
@@ -189,12 +187,16 @@ class Model(Training, Entry):
                 y = plan.infer(x)
                 if y is not None:
                     return y
-            for gather, array in zip(plan.inputs, arrays, strict=True):
-                data.read(gather, array, 0, rows, None, self.dtype)
-            status = plan.execute(FORWARD, 0, rows)
-            if status:
-                plan.fail(status)
-            outputs = [plan.array(y, rows).copy() for y in plan.outputs]
+            parts: list[list[np.ndarray]] = []
+            for first in range(0, rows, plan.capacity):
+                n = min(plan.capacity, rows - first)
+                for gather, array in zip(plan.inputs, arrays, strict=True):
+                    data.read(gather, array, first, first + n, None, self.dtype)
+                status = plan.execute(FORWARD, 0, n)
+                if status:
+                    plan.fail(status)
+                parts.append([plan.array(y, n).copy() for y in plan.outputs])
+            outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
             return outputs[0] if len(outputs) == 1 else outputs
         finally:
             for gather in plan.inputs:
@@ -213,8 +215,8 @@ class Model(Training, Entry):
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
-        for first in range(0, rows, min(batch, MOST_ROWS)):
-            end = min(rows, first + min(batch, MOST_ROWS))
+        for first in range(0, rows, batch):
+            end = min(rows, first + batch)
             parts = [array[first:end] for array in arrays]
             y = self(parts[0] if len(parts) == 1 else parts)
             for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):

@@ -21,6 +21,7 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
+from nncore.fusion import fuse
 from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from nncore.parameters import Initializer
 
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
+
+MOST_ROWS = 1024  # of an inference plan
+STRETCH_BYTES = 1 << 20  # about a second-level cache
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
@@ -262,16 +266,19 @@ class Plan(Loop):
             taken.append(root(self.outputs[i]))
 
     def _compile(self) -> None:
+        if not self.training:
+            fuse(self.ops, self.outputs)
         planner = Planner(self)
         meets = planner.meets
         n = len(self.ops)
+        self._tensors += [tensor for op in self.ops for tensor in op.kept]
         storages = planner.place(self.most_rows)
         most = threads.largest()
         scratch = round_up(max([op.scratch_size for op in self.ops], default=0)) + 64
         arena_size = assign_offsets(storages)
         self._arena = aligned_zeros(arena_size + scratch * most)
         planner.bind(address(self._arena))
-        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:])
+        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.weights)
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         shown = [root(y) for y in self.outputs]
         for gather in self.gathers:
@@ -296,6 +303,7 @@ class Plan(Loop):
     def fill_arena(self, byte: int) -> None:
         """Overwrites all working memory: a run must not depend on what it finds there."""
         self._arena[:] = byte
+        self.prepared = 0
 
     def array(self, tensor: Tensor, rows: int, grad: bool = False) -> np.ndarray:
         """A tensor's values or gradient, as an array that keeps the memory alive."""
@@ -312,3 +320,14 @@ class Plan(Loop):
         from nncore.failures import explain
 
         raise explain(self, status)
+
+
+def stretch(declared: Plan) -> int:
+    """Rows that a member of the team should take through the whole network at a time: as many as
+    keep what one op reads and writes in a cache, and more where the weights, which come anew for
+    each stretch, are larger than that."""
+    row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
+    size = declared.dtype.itemsize
+    weights = size * sum(t.size for t in declared._parameters.values())
+    most = max(STRETCH_BYTES, weights) / (size * max(1, row))
+    return 2 ** round(math.log2(min(max(1, most), MOST_ROWS)))

@@ -190,9 +190,6 @@ cdef void add_pieces(double *sums, const real *x, const real *dy, const real *sh
 
 cdef class RunningNormalization(Op):
     """Inference: the same with the running mean and var."""
-    cdef Tensor x, weight, bias, mean, var, y
-    cdef double epsilon
-    cdef isize C, P
 
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor var, Tensor y,
                  double epsilon):

@@ -265,7 +265,8 @@ static void NAME(conv_pack)(REAL *packed, const conv_pass *p, const REAL *weight
 }
 
 static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *packed,
-                           const REAL *bias, isize begin, isize end, int add, REAL *scratch)
+                           const REAL *bias, isize begin, isize end, int add, const finish *f,
+                           REAL *scratch)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups;
     for (isize index = begin; index < end; index++) {
@@ -293,6 +294,10 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                 vectors -= W;
                 n += columns;
             }
+        }
+        if (f) {
+            for (isize r = 0; r < u.rows; r++)
+                NAME(finish_piece)(f, y, to - y + r * p->y_row, u.columns * p->y_column);
         }
     }
 }

@@ -128,7 +128,8 @@ static void NAME(depthwise_sum)(REAL *y, const conv_pass *p, const REAL *wide, i
 }
 
 static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *packed,
-                                const REAL *bias, isize begin, isize end, int add, REAL *scratch)
+                                const REAL *bias, isize begin, isize end, int add,
+                                const finish *f, REAL *scratch)
 {
     const isize E = NAME(depthwise_channels)(p);
     REAL *const wide = scratch + NAME(conv_source)(p);
@@ -143,6 +144,7 @@ static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, cons
                 NAME(depthwise_row)(wide, E, &u, from, p, packed, E, NULL, 0);
                 NAME(depthwise_sum)(to, p, wide, u.columns, bias, add);
             }
+            if (f) NAME(finish_piece)(f, y, to - y, u.columns * p->O);
         }
     }
 }
