@@ -71,6 +71,7 @@ class Plan(Loop):
         self.targets: list[Gather] = []
         self.weight: Gather | None = None
         self.predictions = []
+        self.guessed = {symbol.shape for symbol in graph.inputs if symbol.guessed}
         self._tensors: list[Tensor] = []
         self._parameters: dict[str, Tensor] = {}
         self._path: list[str] = []
