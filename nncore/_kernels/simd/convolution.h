@@ -204,7 +204,7 @@ static void NAME(unit_patches)(NAME(unit) *u, const conv_pass *p, REAL *to)
     }
 }
 
-static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index, REAL *scratch)
+static NAME(unit) NAME(unit_place)(const conv_pass *p, isize index)
 {
     const isize across = pieces(p->OW, p->block_w), down = pieces(p->OH, p->block_h);
     NAME(unit) u = {.image = index / (across * down)};
@@ -212,6 +212,12 @@ static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index
     u.w = index % across * p->block_w;
     u.rows = MIN(p->block_h, p->OH - u.h);
     u.columns = MIN(p->block_w, p->OW - u.w);
+    return u;
+}
+
+static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index, REAL *scratch)
+{
+    NAME(unit) u = NAME(unit_place)(p, index);
     x += u.image * p->H * p->W * p->C;
     const isize row = u.h * p->stride_h - p->top, column = u.w * p->stride_w - p->left;
     isize width = p->W;
@@ -309,9 +315,6 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                 n += columns;
             }
         }
-        if (f) {
-            for (isize r = 0; r < u.rows; r++)
-                NAME(finish_piece)(f, y, to - y + r * p->y_row, u.columns * p->y_column);
-        }
+        if (f) NAME(finish_unit)(f, y, to - y, p, u.rows, u.columns);
     }
 }

@@ -75,11 +75,22 @@ typedef struct {
     NAME(mask) last;
 } NAME(depthwise_line);
 
-/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. With S = 1 or
- * 2 there are three taps to a row, S pixels from one window to the next: each pixel of x is loaded
- * once for all windows that see it. S = 0: any. */
-ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int R, const int S,
-                                        const int part)
+/* y (R pixels, one vector or its first `last` lanes) = sum [+ y] */
+ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec) *sum, int add,
+                                         NAME(mask) last, const int R, const int part)
+{
+    EACH_PIXEL {
+        REAL *to = y + r * y_column;
+        const NAME(vec) v = add ? sum[r] + NAME(load_column)(to, part, last) : sum[r];
+        if (part)
+            NAME(store_part)(to, last, v);
+        else
+            NAME(store)(to, v);
+    }
+}
+
+/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. */
+ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int R, const int part)
 {
     NAME(vec) sum[DEPTHWISE_PIXELS];
     const NAME(mask) last = t->last;
@@ -88,72 +99,20 @@ ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int
     EACH_PIXEL sum[r] = first;
     for (isize i = 0; i < t->KH; i++) {
         const REAL *at = t->x + i * t->ais;
-        if (S) {
-            NAME(vec) w[3];
-#pragma GCC unroll 3
-            for (int j = 0; j < 3; j++, packed += t->apart)
-                w[j] = NAME(load_column)(packed, part, last);
-#pragma GCC unroll 20
-            for (int q = 0; q < (R - 1) * S + 3; q++, at += t->ajs) {
-                const NAME(vec) v = NAME(load_column)(at, part, last);
-                EACH_PIXEL if (q - r * S >= 0 && q - r * S < 3) sum[r] += v * w[q - r * S];
-            }
-        } else {
-            for (isize j = 0; j < t->KW; j++, at += t->ajs, packed += t->apart) {
-                const NAME(vec) w = NAME(load_column)(packed, part, last);
-                EACH_PIXEL sum[r] += NAME(load_column)(at + r * t->pixel, part, last) * w;
-            }
+        for (isize j = 0; j < t->KW; j++, at += t->ajs, packed += t->apart) {
+            const NAME(vec) w = NAME(load_column)(packed, part, last);
+            EACH_PIXEL sum[r] += NAME(load_column)(at + r * t->pixel, part, last) * w;
         }
     }
-    EACH_PIXEL {
-        REAL *to = t->y + r * t->y_column;
-        if (t->add) sum[r] += NAME(load_column)(to, part, last);
-        if (part)
-            NAME(store_part)(to, last, sum[r]);
-        else
-            NAME(store)(to, sum[r]);
-    }
+    NAME(depthwise_store)(t->y, t->y_column, sum, t->add, last, R, part);
 }
 
-/* One vector of channels of some pixels. */
-#define LINE(S, part)                                                                              \
-    switch (pixels) {                                                                              \
-        case 1: NAME(depthwise_tile)(t, 1, S, part); break;                                        \
-        case 2: NAME(depthwise_tile)(t, 2, S, part); break;                                        \
-        case 3: NAME(depthwise_tile)(t, 3, S, part); break;                                        \
-        case 4: NAME(depthwise_tile)(t, 4, S, part); break;                                        \
-        case 5: NAME(depthwise_tile)(t, 5, S, part); break;                                        \
-        case 6: NAME(depthwise_tile)(t, 6, S, part); break;                                        \
-        case 7: NAME(depthwise_tile)(t, 7, S, part); break;                                        \
-        case 8: NAME(depthwise_tile)(t, 8, S, part); break;                                        \
-    }
-
-NEVER_INLINE void NAME(depthwise_line_any)(const NAME(depthwise_line) *t, isize pixels)
-{
-    LINE(0, 0)
-}
-
-NEVER_INLINE void NAME(depthwise_line_part)(const NAME(depthwise_line) *t, isize pixels)
-{
-    LINE(0, 1)
-}
-
-NEVER_INLINE void NAME(depthwise_line_3)(const NAME(depthwise_line) *t, isize pixels)
-{
-    LINE(1, 0)
-}
-
-NEVER_INLINE void NAME(depthwise_line_3_by_2)(const NAME(depthwise_line) *t, isize pixels)
-{
-    LINE(2, 0)
-}
-#undef LINE
+#define EACH_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 
 /* A row of y, all channels, some pixels at a time; E is how many numbers make a pixel. */
 static void NAME(depthwise_row)(NAME(depthwise_line) t, isize columns, isize E)
 {
     const REAL *const x = t.x, *const packed = t.packed, *const bias = t.bias;
-    const int S = t.KW != 3 ? 0 : t.pixel == t.ajs ? 1 : t.pixel == 2 * t.ajs ? 2 : 0;
     REAL *const y = t.y;
     isize left = pieces(columns, DEPTHWISE_PIXELS);
     for (isize w = 0; w < columns; left--) {
@@ -164,14 +123,15 @@ static void NAME(depthwise_row)(NAME(depthwise_line) t, isize columns, isize E)
             t.packed = packed + e;
             t.bias = bias ? bias + e : NULL;
             t.last = NAME(mask_first)(MIN(LANES, E - e));
-            if (E - e < LANES)
-                NAME(depthwise_line_part)(&t, pixels);
-            else if (S == 1)
-                NAME(depthwise_line_3)(&t, pixels);
-            else if (S == 2)
-                NAME(depthwise_line_3_by_2)(&t, pixels);
-            else
-                NAME(depthwise_line_any)(&t, pixels);
+#define CASE(R)                                                                                    \
+    case R:                                                                                        \
+        if (E - e < LANES)                                                                         \
+            NAME(depthwise_tile)(&t, R, 1);                                                        \
+        else                                                                                       \
+            NAME(depthwise_tile)(&t, R, 0);                                                        \
+        break;
+            switch (pixels) { EACH_COUNT(CASE) }
+#undef CASE
         }
         w += pixels;
     }
@@ -197,6 +157,102 @@ static void NAME(depthwise_dense_row)(NAME(depthwise_line) t, isize columns, isi
     NAME(depthwise_row)(t, columns - groups * beside, E);
 }
 
+/* ---- 3 x 3: x where it is, and each of its pixels loaded once for the windows that see it ---- */
+
+/* One vector of channels of some rows of y. */
+typedef struct {
+    const conv_pass *p;
+    REAL *y;
+    const REAL *image, *packed, *bias, *zeros;
+    isize h, rows, column, columns; /* column: of x, where the first window begins */
+    int add;
+    NAME(mask) last;
+} NAME(depthwise_three);
+
+/* R pixels of y from y on; column: of x, where the first window begins; x[i] NULL: a row of zeros */
+ALWAYS_INLINE void NAME(three_tile)(const NAME(depthwise_three) *t, REAL *y, isize column,
+                                    const REAL *const *x, NAME(vec) bias, const int R, const int S)
+{
+    NAME(vec) sum[DEPTHWISE_PIXELS];
+    const int part = MASKS_ARE_FREE;
+    const NAME(mask) last = t->last;
+    const isize W = t->p->W, C = t->p->C;
+    EACH_PIXEL sum[r] = bias;
+    for (int i = 0; i < 3; i++) {
+        if (!x[i]) continue;
+        NAME(vec) tap[3];
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++)
+            tap[j] = NAME(load_column)(t->packed + (3 * i + j) * C, part, last);
+        const REAL *at = x[i] + column * C;
+#pragma GCC unroll 20
+        for (int q = 0; q < (R - 1) * S + 3; q++, at += C) {
+            const REAL *from = (size_t)(column + q) < (size_t)W ? at : t->zeros;
+            const NAME(vec) v = NAME(load_column)(from, part, last);
+            EACH_PIXEL if (q - r * S >= 0 && q - r * S < 3) sum[r] += v * tap[q - r * S];
+        }
+    }
+    NAME(depthwise_store)(y, t->p->y_column, sum, t->add, last, R, part);
+}
+
+ALWAYS_INLINE void NAME(three_rows)(const NAME(depthwise_three) *t, const int S)
+{
+    const conv_pass *p = t->p;
+    const NAME(vec) bias =
+        t->bias ? NAME(load_column)(t->bias, MASKS_ARE_FREE, t->last) : (NAME(vec)){0};
+    for (isize r = 0; r < t->rows; r++) {
+        const REAL *x[3];
+        for (int i = 0; i < 3; i++)
+            x[i] = NAME(image_row)(p, t->image, (t->h + r) * p->stride_h - p->top +
+                                                    i * p->dilation_h);
+        REAL *y = t->y + r * p->y_row;
+        isize left = pieces(t->columns, DEPTHWISE_PIXELS), n;
+        for (isize w = 0; w < t->columns; left--, w += n, y += n * p->y_column) {
+            n = pieces(t->columns - w, left);
+#define CASE(R) case R: NAME(three_tile)(t, y, t->column + w * S, x, bias, R, S); break;
+            switch (n) { EACH_COUNT(CASE) }
+#undef CASE
+        }
+    }
+}
+
+NEVER_INLINE void NAME(three_rows_1)(const NAME(depthwise_three) *t)
+{
+    NAME(three_rows)(t, 1);
+}
+
+NEVER_INLINE void NAME(three_rows_2)(const NAME(depthwise_three) *t)
+{
+    NAME(three_rows)(t, 2);
+}
+#undef EACH_COUNT
+
+static int NAME(depthwise_is_three)(const conv_pass *p)
+{
+    return p->KH == 3 && p->KW == 3 && p->stride_w <= 2 && p->dilation_w == 1 && p->C == p->O &&
+           (MASKS_ARE_FREE ? p->C >= LANES : p->C % LANES == 0);
+}
+
+/* A unit of y, which begins at `to`. */
+static void NAME(three_unit)(const conv_pass *p, const NAME(unit) *u, REAL *to, const REAL *x,
+                             const REAL *packed, const REAL *bias, int add, const REAL *zeros)
+{
+    NAME(depthwise_three) t = {.p = p, .zeros = zeros, .h = u->h, .rows = u->rows, .add = add,
+                               .column = u->w * p->stride_w - p->left, .columns = u->columns};
+    x += u->image * p->H * p->W * p->C;
+    for (isize e = 0; e < p->C; e += LANES) {
+        t.y = to + e;
+        t.image = x + e;
+        t.packed = packed + e;
+        t.bias = bias ? bias + e : NULL;
+        t.last = NAME(mask_first)(MIN(LANES, p->C - e));
+        if (p->stride_w == 1)
+            NAME(three_rows_1)(&t);
+        else
+            NAME(three_rows_2)(&t);
+    }
+}
+
 /* y (columns, O) = the sums over m of wide (columns, O, m) [+ bias] [+ y] */
 static void NAME(depthwise_sum)(REAL *y, const conv_pass *p, const REAL *wide, isize columns,
                                 const REAL *bias, int add)
@@ -215,28 +271,28 @@ static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, cons
                                 const finish *f, REAL *scratch)
 {
     const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
+    const int three = NAME(depthwise_is_three)(p);
     REAL *const wide = scratch + NAME(conv_source)(p);
+    NAME(depthwise_line) t = {.packed = packed, .KH = p->KH, .KW = p->KW, .apart = beside * E};
+    if (three) memset(scratch, 0, (size_t)LANES * sizeof(REAL)); /* zeros for x outside */
     for (isize index = begin; index < end; index++) {
-        const NAME(unit) u = NAME(depthwise_unit)(p, x, index, scratch);
+        const NAME(unit) u = three ? NAME(unit_place)(p, index)
+                                   : NAME(depthwise_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
-        NAME(depthwise_line) t = {.packed = packed, .y_column = p->y_column, .pixel = u.pixel,
-                                  .ais = u.ais, .ajs = u.ajs, .KH = p->KH, .KW = p->KW,
-                                  .apart = beside * E, .bias = bias, .add = add};
-        for (isize r = 0; r < u.rows; r++, to += p->y_row) {
+        if (three) NAME(three_unit)(p, &u, to, x, packed, bias, add, scratch);
+        t.pixel = u.pixel, t.ais = u.ais, t.ajs = u.ajs;
+        for (isize r = 0; r < u.rows && !three; r++) {
             t.x = u.x + r * u.row;
             if (p->O == E) {
-                t.y = to;
+                t.y = to + r * p->y_row, t.y_column = p->y_column, t.bias = bias, t.add = add;
                 NAME(depthwise_dense_row)(t, u.columns, E, beside);
             } else {
-                t.y = wide;
-                t.y_column = E;
-                t.bias = NULL;
-                t.add = 0;
+                t.y = wide, t.y_column = E;
                 NAME(depthwise_row)(t, u.columns, E);
-                NAME(depthwise_sum)(to, p, wide, u.columns, bias, add);
+                NAME(depthwise_sum)(to + r * p->y_row, p, wide, u.columns, bias, add);
             }
-            if (f) NAME(finish_piece)(f, y, to - y, u.columns * p->O);
         }
+        if (f) NAME(finish_unit)(f, y, to - y, p, u.rows, u.columns);
     }
 }
 
