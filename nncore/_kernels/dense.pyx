@@ -8,7 +8,7 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 """
 from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemv, isize,
                                    real, sum_rows, vector_bytes)
 
