@@ -26,7 +26,7 @@ from nncore._kernels cimport threads
 from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
                                          Algorithm, pack, run_plain, run_tiles, run_units, sizes,
                                          weight_units)
-from nncore._kernels.finishing cimport Finishing
+from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
 from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
                                      winograd_is_faster)
@@ -253,8 +253,8 @@ cdef class Convolution(Finishing):
 cdef void prepare(Convolution op, real *_) noexcept nogil:
     """Packs the weights, folded and side by side where they are."""
     cdef conv_pass *p = &op.down
-    cdef const real *weight = <const real *> op.weights()
-    cdef const real *bias = <const real *> op.biases()
+    cdef const real *weight = <const real *> weights(op)
+    cdef const real *bias = <const real *> biases(op)
     cdef isize window = (p.KW - (op.beside - 1) * p.stride_w // op.beside) * p.C, row = p.KW * p.C
     cdef isize O = p.O // op.beside, filter, o, i, n
     cdef real *wide
@@ -276,10 +276,10 @@ cdef void prepare(Convolution op, real *_) noexcept nogil:
 
 
 cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:
-    cdef const real *bias = <const real *> (op.biases() if op.wide_bias is None
+    cdef const real *bias = <const real *> (biases(op) if op.wide_bias is None
                                             else op.wide_bias.data)
     cdef finish storage
-    cdef const finish *f = op.finishing(&storage)
+    cdef const finish *f = finishing(op, &storage)
     if op.transposed:
         run_up(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
     else:
@@ -307,7 +307,7 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> op.weights(),
+        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> weights(op),
              1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
         if f != NULL:
             finish_piece(f, map, begin * p.O, (end - begin) * p.O)
@@ -353,7 +353,7 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
                    char *kept) noexcept nogil:
     """This member's share of one pass; kept: the packed weights, if they are."""
     cdef isize n = units(p), begin = 0, end = p.O, first = 0, last
-    cdef const real *weight = <const real *> op.weights()
+    cdef const real *weight = <const real *> weights(op)
     cdef char *packed = run.scratch + op.sums + op.bias_sums
     cdef char *scratch = packed + op.packed
     if op.chosen == PLAIN:
