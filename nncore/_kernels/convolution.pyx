@@ -10,7 +10,7 @@ of the weights. The algorithm is chosen when the plan is built:
 - direct: simd/convolution.h on a padded copy of the image
 - patches: the same on a copy of each window (im2col), for maps with short rows
 - overlap: one of these down; up by simd/convolution_overlap.h, for images of few channels
-- depthwise: simd/depthwise.h
+- depthwise: simd/depthwise.h; grouped: simd/grouped.h, for other groups of few channels
 - winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
 
@@ -23,9 +23,9 @@ and the pieces' sums are added in order.
 """
 from libc.string cimport memcpy, memset
 from nncore._kernels cimport threads
-from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
-                                         Algorithm, pack, run_plain, run_tiles, run_units, sizes,
-                                         weight_units)
+from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, GROUPED, PATCHES, PLAIN, PRODUCT,
+                                         WINOGRAD, Algorithm, pack, run_plain, run_tiles,
+                                         run_units, sizes, weight_units)
 from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
 from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
@@ -36,7 +36,8 @@ from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f6
 
 from nncore._kernels.threads import largest
 
-ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", "overlap")
+ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "grouped", "winograd",
+              "overlap")
 
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
@@ -161,6 +162,8 @@ cdef class Convolution(Finishing):
             best = "product"
         elif p.groups == p.C > 1:
             best = "depthwise"
+        elif (f64.grouped_can if self.is_double else f32.grouped_can)(p):
+            best = "grouped"
         possible.append(best)
         if winograd_can(p):
             possible.append("winograd")
