@@ -23,7 +23,7 @@ and the pieces' sums are added in order.
 """
 from libc.string cimport memcpy, memset
 from nncore._kernels cimport threads
-from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, GROUPED, PATCHES, PLAIN, PRODUCT,
+from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT,
                                          WINOGRAD, Algorithm, pack, run_plain, run_tiles,
                                          run_units, sizes, weight_units)
 from nncore._kernels.finishing cimport Finishing, biases, finishing, weights

@@ -230,7 +230,8 @@ cdef extern from "simd/simd.h" nogil:
                                  isize begin, isize end, double *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         int (*grouped_can)(const conv_pass *p) noexcept nogil
-        void (*grouped_pack)(double *packed, const conv_pass *p, const double *weight) noexcept nogil
+        void (*grouped_pack)(double *packed, const conv_pass *p,
+                             const double *weight) noexcept nogil
         void (*grouped_run)(const conv_pass *p, double *y, const double *x, const double *packed,
                             const double *bias, isize begin, isize end, int add, const finish *f,
                             double *scratch) noexcept nogil
