@@ -15,6 +15,7 @@ from nncore.layers.pooling import (
     MaxPool1D,
     MaxPool2D,
 )
+from nncore.layers.recurrent import GRU, LSTM, RNN
 from nncore.layers.residual import Residual
 from nncore.layers.resizing import (
     Cropping1D,
@@ -26,8 +27,8 @@ from nncore.layers.resizing import (
 )
 
 __all__ = [
-    "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNormalization", "Concatenate",
-    "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense",
+    "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNormalization",
+    "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense",
     "DepthwiseConv2D", "Dropout", "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D",
     "GlobalMaxPool1D", "GlobalMaxPool2D", "Input", "Layer", "LayerNormalization", "MaxPool1D",
     "MaxPool2D", "Multiply", "Reshape", "Residual", "Symbol", "UpSampling1D", "UpSampling2D",

@@ -37,6 +37,9 @@ typedef struct {
 } conv_pass;
 enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
 
+/* The cells of recurrent.h; the last is the first half of the one before it. */
+enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
+
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
         const char *label; /* as in "relu" */                                                      \
@@ -47,6 +50,11 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
         /* dx = dy * sigma'(x) [+ dx]; dx may be dy; `xy` is x or y, as `uses` says */             \
         void (*backward)(real *dx, const real *dy, const real *xy, isize rows, isize n, int add);  \
     } name##_activation;                                                                           \
+    typedef struct { /* n units of one row at one step; see recurrent.h */                         \
+        isize H, n;                                                                                \
+        real *z, *h, *c, *dh, *dc;                                                                 \
+        const real *h_prev, *c_prev;                                                               \
+    } name##_cell;                                                                                 \
     typedef struct {                                                                               \
         const char *isa; /* "baseline", "avx2", "avx512" */                                        \
         /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)], each operand with row and column          \
@@ -175,6 +183,15 @@ enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
         /* whether transforming the weights is so much of the work that each member should do it   \
          * for its own channels */                                                                 \
         int (*winograd_is_wide)(const conv_pass *p);                                               \
+        /* gemm for a B that is packed once, by several members, each its part; A has contiguous   \
+         * rows */                                                                                 \
+        isize (*gemm_packed_size)(isize N, isize K);                                               \
+        void (*gemm_pack)(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,     \
+                          isize part, isize parts);                                                \
+        void (*gemm_packed)(real *c, isize ldc, const real *a, isize lda, const real *packed,      \
+                            isize M, isize N, isize K, int add, const real *bias);                 \
+        void (*cell_forward)(int kind, const name##_cell *s); /* CELL_... */                       \
+        void (*cell_backward)(int kind, const name##_cell *s);                                     \
     } name##_table;
 
 DECLARE_TABLE(float, f32)
