@@ -1,4 +1,5 @@
-"""JAX: one jitted function for a step, parameters donated, Adam written out; images NHWC."""
+"""JAX: one jitted function for a step, parameters donated, Adam written out; images NHWC,
+sequences (steps, rows, features)."""
 
 from functools import partial, reduce
 
@@ -49,11 +50,47 @@ def apply(d, training, values, x):
             return x.mean((1, 2))
         case workloads.Flatten():
             return x.reshape(len(x), -1)
+        case workloads.Recurrent():
+            parts = [recur(d, values[:4], x)]
+            if d.bidirectional:
+                parts.append(recur(d, values[4:], x[::-1]))
+            if d.sequences:
+                return jnp.concatenate([parts[0], *(y[::-1] for y in parts[1:])], -1)
+            return jnp.concatenate([y[-1] for y in parts], -1)
         case workloads.Residual():
             ways = zip((d.body, d.shortcut), values, strict=True)
             return sum(chain(way, training, its, x) for way, its in ways)
         case _:
             raise Unsupported(f"{name}: {d}")
+
+
+def recur(d, values, x):
+    """h of each step: the inputs' products at once, then a scan."""
+    w_ih, w_hh, b_ih, b_hh = values
+    zeros = jnp.zeros((x.shape[1], d.units), x.dtype)
+
+    def rnn(h, z):
+        h = jnp.tanh(z + h @ w_hh)
+        return h, h
+
+    def lstm(state, z):
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ w_hh, 4, -1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    def gru(h, z):
+        (r, u, n), (hr, hu, hn) = jnp.split(z, 3, -1), jnp.split(h @ w_hh + b_hh, 3, -1)
+        r, u = jax.nn.sigmoid(r + hr), jax.nn.sigmoid(u + hu)
+        n = jnp.tanh(n + r * hn)
+        h = n + u * (h - n)
+        return h, h
+
+    step = {"rnn": rnn, "lstm": lstm, "gru": gru}[d.cell]
+    bias = b_ih if d.cell == "gru" else b_ih + b_hh
+    start = (zeros, zeros) if d.cell == "lstm" else zeros
+    return jax.lax.scan(step, start, x @ w_ih + bias)[1]
 
 
 def chain(descriptions, training, values, x):
@@ -70,6 +107,8 @@ def native(descriptions, values):
             yield [list(native(*way)) for way in ways]
         elif isinstance(d, workloads.Dense | workloads.Conv2D):
             yield [jnp.asarray(np.moveaxis(group[0], 0, -1).copy()), *map(jnp.asarray, group[1:])]
+        elif isinstance(d, workloads.Recurrent):
+            yield [jnp.asarray(value.T.copy()) for value in group]
         else:
             yield list(map(jnp.asarray, group))
 
@@ -94,7 +133,7 @@ def loss_of(workload, forward):
 def prepare(workload, cell, x, y, threads):
     # The process was pinned before jax started: its pool has as many threads as there are CPUs.
     forward, parameters = network(workload, cell in ("train", "gradient"))
-    x = jnp.asarray(x)
+    x = jnp.asarray(np.moveaxis(x, 1, 0) if x.ndim == 3 else x)
     y = jnp.asarray(y.astype(np.float32 if workload.loss == "mse" else np.int32))
     value_and_grad = jax.value_and_grad(loss_of(workload, forward))
     if cell == "train":
