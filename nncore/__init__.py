@@ -20,6 +20,7 @@ from nncore.layers import (
     AvgPool1D,
     AvgPool2D,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv1D,
     Conv2D,
@@ -68,9 +69,9 @@ _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when firs
 
 __all__ = [
     "GRU", "LBFGS", "LSTM", "RNN", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add",
-    "AvgPool1D", "AvgPool2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D",
-    "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout",
-    "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "AvgPool1D", "AvgPool2D", "BatchNormalization", "Bidirectional", "Concatenate", "Conv1D",
+    "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D",
+    "Dropout", "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
     "GlobalMaxPool2D", "History", "Input", "Layer", "LayerNormalization", "MaxPool1D",
     "MaxPool2D", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape", "Residual",
     "Sequential", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
+from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
@@ -74,15 +75,20 @@ class Plan(Loop):
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
 
-        values: dict[Symbol, Tensor] = {
-            symbol: self._input(symbol.shape) for symbol in graph.inputs
-        }
+        values: dict[Symbol, Any] = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
+
+        def value(symbol: Symbol) -> Tensor:
+            if isinstance(symbol, Part):
+                return values[symbol.source][symbol.index]
+            return values[symbol]
+
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
-            result = self.call(symbol.layer, name, *[values[s] for s in symbol.inputs])
+            result = self.call(symbol.layer, name, *map(value, symbol.inputs))
             values[symbol] = result
-            self.node_shapes.append((name, symbol, result.shape))
-        self.outputs = [values[symbol] for symbol in graph.outputs]
+            first = result[0] if isinstance(result, tuple) else result
+            self.node_shapes.append((name, symbol, first.shape))
+        self.outputs = [value(symbol) for symbol in graph.outputs]
         if losses:
             self._add_losses(losses, targets, weights)
         elif purpose == "inference":
@@ -141,9 +147,10 @@ class Plan(Loop):
         self._tensors.append(tensor)
         return tensor
 
-    def call(self, layer: Layer, name: str, *inputs: Tensor) -> Tensor:
+    def call(self, layer: Layer, name: str, *inputs: Tensor) -> Any:
         """Puts a layer on the plan under a name, within that of the layer that calls it. One that
-        was called before, anywhere, keeps its first name: so its weights are shared."""
+        was called before, anywhere, keeps its first name: so its weights are shared. Returns what
+        it returns: a tensor, or a tuple of them."""
         outside = self._path
         self._path = self._paths.setdefault(layer, [*outside, name])
         try:

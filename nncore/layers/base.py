@@ -44,6 +44,17 @@ class Symbol:
         )
 
 
+class Part(Symbol):
+    """One of the values that a layer with several outputs returns."""
+
+    def __init__(self, source: Symbol, index: int) -> None:
+        super().__init__(None, (source,))
+        self.source, self.index = source, index
+
+    def __repr__(self) -> str:
+        return f"<output {self.index} of {self.source.layer}>"
+
+
 class Input(Symbol):
     """A network's input: the shape of one example, without the batch axis.
 
@@ -95,7 +106,7 @@ class Layer:
 
     name: str | None = dataclasses.field(default=None, kw_only=True)
 
-    def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Symbol:
+    def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Any:
         symbols = (inputs,) if isinstance(inputs, Symbol) else inputs
         if not isinstance(symbols, (tuple, list)) or not all(
             isinstance(s, Symbol) for s in symbols
@@ -105,7 +116,13 @@ class Layer:
                 "what another layer returned. To run it on numbers put it into a network: "
                 "nn.Sequential([...])(x)"
             )
-        return Symbol(self, tuple(symbols))
+        y = Symbol(self, tuple(symbols))
+        return y if self.outputs == 1 else [Part(y, i) for i in range(self.outputs)]
+
+    @property
+    def outputs(self) -> int:
+        """How many values it returns: one, or a list of so many."""
+        return 1
 
     def describe(self) -> str:
         """The layer as its constructor call, defaults left out."""

@@ -41,16 +41,18 @@ class Recurrence(Layer):
     """What RNN, LSTM and GRU share; they say what a cell is.
 
     x (steps, in) gives the last step's h (units,), or with ``return_sequences`` each step's,
-    (steps, units). ``go_backwards``: the last step of x comes first, and y has the order in which
-    the steps were taken. ``dropout``: of x, in training, each number by itself (as `Dropout`).
-    ``recurrent_dropout``: of h on its way into the products with weight_hh, in training, the same
-    units at all steps of a sequence (Gal and Ghahramani 2016).
+    (steps, units); with ``return_state`` also the last states: see `__call__`. ``go_backwards``:
+    the last step of x comes first, and y has the order in which the steps were taken.
+    ``dropout``: of x, in training, each number by itself (as `Dropout`). ``recurrent_dropout``: of
+    h on its way into the products with weight_hh, in training, the same units at all steps of a
+    sequence (Gal and Ghahramani 2016).
     """
 
     gates: ClassVar[int]
 
     units: int
     return_sequences: bool = option(False)
+    return_state: bool = option(False)
     go_backwards: bool = option(False)
     use_bias: bool = option(True)
     dropout: float = option(0.0)
@@ -62,7 +64,7 @@ class Recurrence(Layer):
     def __post_init__(self) -> None:
         owner = type(self).__name__
         settle(self, units=positive_int(owner, "units", self.units))
-        for name in ("return_sequences", "go_backwards", "use_bias"):
+        for name in ("return_sequences", "return_state", "go_backwards", "use_bias"):
             settle(self, **{name: boolean(owner, name, getattr(self, name))})
         for name in ("dropout", "recurrent_dropout"):
             settle(self, **{name: rate(owner, name, getattr(self, name))})
@@ -93,37 +95,94 @@ class Recurrence(Layer):
         initializer = initializers.get(self.bias_initializer)
         return initializer, initializer
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        (x,) = plan.expect(self, inputs, count=1)
+    @property
+    def states(self) -> int:
+        """How many states it carries from step to step."""
+        return 2 if self.cell == "lstm" else 1
+
+    @property
+    def outputs(self) -> int:
+        return 1 + self.states if self.return_state else 1
+
+    def __call__(self, inputs: Any, initial_state: Any = None) -> Any:
+        """A symbol, or with ``return_state`` a list of them: y, the last h and, of an LSTM, c.
+
+        initial_state: the state before the first step (None: zeros), a symbol or a list of them,
+        each (units,); ``layer([x, h, c])`` is the same.
+        """
+        return super().__call__(with_states(inputs, initial_state))
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Any:
+        x, states = self.take(plan, self, inputs, self.states)
+        return one_or_tuple(self.unroll(plan, x, states))
+
+    def take(self, plan: Plan, owner: Layer, inputs: Any, count: int) -> Any:
+        """x and the initial states among the inputs, checked; ``owner`` received them."""
+        if len(inputs) not in (1, 1 + count):
+            raise ValueError(
+                f"{plan.where(owner)}: received {len(inputs)} inputs; expected x alone, or x and "
+                f"its {count} initial states"
+            )
+        x, states = inputs[0], inputs[1:]
         if len(x.shape) != 2:
             raise ValueError(
-                f"{plan.where(self)}: received an input of shape {x.shape} (without the batch "
+                f"{plan.where(owner)}: received an input of shape {x.shape} (without the batch "
                 "axis); expected (steps, features)"
             )
+        for state in states:
+            if state.shape != (self.units,):
+                raise ValueError(
+                    f"{plan.where(owner)}: received an initial state of shape {state.shape}; "
+                    f"expected ({self.units},), a state of a layer of {self.units} units"
+                )
+        return x, states
+
+    def unroll(self, plan: Plan, x: Tensor, states: Any, aligned: bool = False) -> list[Tensor]:
+        """Puts the op on the plan; returns y and, if asked for, the last states.
+
+        aligned: y has its steps in the order of x, even if they are taken backwards."""
         weights = self._weights(plan, x.shape[1])
         if plan.training and self.dropout:
             x = dropped(plan, x, self.dropout)
-        y = last = None
+        y = last = cell = None
         if self.return_sequences:
             y = plan.tensor((x.shape[0], self.units))
-        else:
+        if self.return_state or not self.return_sequences:
             last = plan.tensor((self.units,))
+        if self.return_state and self.states == 2:
+            cell = plan.tensor((self.units,))
         plan.add(
             RecurrentOp(
                 plan,
                 self.cell,
                 x,
                 weights,
-                (),
+                states,
                 None,
-                (y, last, None),
+                (y, last, cell),
                 self.go_backwards,
-                recurrent_dropout=self.recurrent_dropout,
+                aligned,
+                self.recurrent_dropout,
             )
         )
-        found = y if y is not None else last
-        assert found is not None
-        return found
+        found = [y if y is not None else last, last, cell]
+        return [t for t in found[: self.outputs] if t is not None]
+
+
+def with_states(inputs: Any, initial_state: Any) -> Any:
+    """The inputs of a call, states behind x."""
+    if initial_state is None:
+        return inputs
+    if isinstance(inputs, (list, tuple)) and len(inputs) != 1:
+        raise ValueError(
+            f"received initial_state and {len(inputs)} inputs; expected x alone with it"
+        )
+    states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+    return [*(inputs if isinstance(inputs, (list, tuple)) else [inputs]), *states]
+
+
+def one_or_tuple(values: list[Tensor]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def dropped(plan: Plan, x: Tensor, rate: float) -> Tensor:

@@ -62,6 +62,11 @@ def _layers(what: str, value: Any) -> tuple[Layer, ...]:
     for item in found:
         if not isinstance(item, Layer):
             raise TypeError(f"Residual: received {received(item)} in {what}; expected a layer")
+        if item.outputs != 1:
+            raise ValueError(
+                f"Residual: received {item.describe()}, which returns {item.outputs} values; "
+                "expected layers that return one"
+            )
     names = [item.name for item in found if item.name is not None]
     if len(set(names)) < len(names):
         raise ValueError(f"Residual: two layers of its {what} have one name among {names}")
