@@ -107,6 +107,7 @@ class Examples:
     targets: list[np.ndarray]
     weight: np.ndarray | None
     target_shapes: tuple[tuple[int, ...], ...]
+    lengths: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -131,6 +132,9 @@ class Examples:
         if self.weight is not None and plan.weight is not None:
             arrays.append(self.weight)
             gathers.append(plan.weight)
+        if self.lengths is not None and plan.lengths is not None:
+            arrays.append(self.lengths)
+            gathers.append(plan.lengths)
         for gather, array in zip(gathers, arrays, strict=True):
             read(gather, array, first, end, order, plan.dtype)
 
@@ -141,7 +145,19 @@ class Examples:
             [a[chosen] for a in self.targets],
             None if self.weight is None else self.weight[chosen],
             self.target_shapes,
+            None if self.lengths is None else self.lengths[chosen],
         )
+
+    def step_weight(self, chosen: slice | np.ndarray, output: np.ndarray) -> np.ndarray | None:
+        """The weights of these examples for a metric; without lengths those given. Of a sequence,
+        (rows, steps, ...), steps beyond its end have weight 0."""
+        weight = None if self.weight is None else self.weight[chosen]
+        if self.lengths is None or output.shape[1:2] != self.inputs[0].shape[1:2]:
+            return weight
+        there = np.arange(output.shape[1]) < self.lengths[chosen][:, None]
+        if weight is None:
+            return there.astype(np.float64)
+        return there * (weight if weight.ndim > 1 else weight[:, None])
 
 
 _READ = "?bhilqBHILQfd"  # the type characters of numbers that a gather reads as they are
@@ -181,6 +197,7 @@ def examples(
     shapes: Shapes,
     losses: Sequence[Loss],
     finite: bool,
+    lengths: Any = None,
 ) -> Examples:
     """Checks everything about a data set before anything runs.
 
@@ -220,7 +237,51 @@ def examples(
     weight = _weights(
         owner, rows, sample_weight, class_weight, targets, target_shapes, shapes.outputs
     )
-    return Examples(inputs, targets, weight, tuple(target_shapes))
+    return Examples(
+        inputs, targets, weight, tuple(target_shapes), checked_lengths(owner, lengths, inputs[0])
+    )
+
+
+def checked_lengths(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
+    """The lengths of x's sequences: integers 1 to x's steps, one for each row, or a padding mask
+    (rows, steps), True for the steps there are."""
+    if lengths is None:
+        return None
+    if x.ndim < 2:
+        raise ValueError(f"{owner}: received lengths for x of shape {x.shape}, which has no steps")
+    rows, steps = x.shape[:2]
+    found = real_array("lengths", lengths)
+    if found.dtype.kind == "b":
+        found = _lengths_of_mask(owner, found, x)
+    elif found.dtype.kind == "f":
+        raise TypeError(f"{owner}: received lengths of dtype {found.dtype}; expected integers")
+    if found.shape != (rows,):
+        raise ValueError(
+            f"{owner}: received lengths of shape {found.shape} for {rows} rows; expected ({rows},)"
+        )
+    wrong = (found < 1) | (found > steps)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{owner}: received length {found[row]} in row {row}; expected 1 to {steps}, the steps "
+            "that x is padded to"
+        )
+    return found.astype(np.int64, copy=False)
+
+
+def _lengths_of_mask(owner: str, mask: np.ndarray, x: np.ndarray) -> np.ndarray:
+    if mask.shape != x.shape[:2]:
+        raise ValueError(
+            f"{owner}: received a mask (lengths of True and False) of shape {mask.shape}; expected "
+            f"{x.shape[:2]}, as x"
+        )
+    if (mask[:, 1:] > mask[:, :-1]).any():
+        row = int((mask[:, 1:] > mask[:, :-1]).any(1).argmax())
+        raise ValueError(
+            f"{owner}: received a mask with a gap in row {row}; expected the steps of a sequence "
+            "first, then its padding"
+        )
+    return mask.sum(1)
 
 
 def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs):
@@ -286,11 +347,11 @@ def is_batches(x: Any, y: Any) -> bool:
     return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
 
 
-def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight or None) of one batch of an iterable."""
-    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any, Any]:
+    """(x, y, sample_weight or None, lengths or None) of one batch of an iterable."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3, 4):
         raise ValueError(
-            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y) or "
-            "(x, y, sample_weight)"
+            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y), "
+            "(x, y, sample_weight) or (x, y, sample_weight, lengths)"
         )
-    return (*batch, None) if len(batch) == 2 else tuple(batch)  # type: ignore[return-value]
+    return (*batch, None, None)[:4]

@@ -35,8 +35,8 @@ class Measures:
 
     def update(self, examples: data.Examples, chosen: Any, outputs: list[np.ndarray]) -> None:
         """Adds the examples ``chosen`` (a slice or row numbers) and the outputs for them."""
-        weight = None if examples.weight is None else examples.weight[chosen]
         for group, target, output in zip(self.groups, examples.targets, outputs, strict=True):
+            weight = examples.step_weight(chosen, output) if group else None
             for metric in group:
                 metric.update(target[chosen], output, weight)
 
@@ -86,14 +86,14 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
 
 def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:
     for batch in batches:
-        x, y, weight = data.unpack_batch(batch, "evaluate")
-        examples = model._examples(x, y, weight)
+        x, y, weight, lengths = data.unpack_batch(batch, "evaluate")
+        examples = model._examples(x, y, weight, lengths=lengths)
         model._needs_shapes(x)
         yield examples
 
 
 def _row_shapes(examples: data.Examples) -> tuple[Any, ...]:
-    return examples.target_shapes, examples.weight_shape
+    return examples.target_shapes, examples.weight_shape, examples.lengths is not None
 
 
 def _plan(model: Training, examples: data.Examples, rows: int) -> Plan:
@@ -106,4 +106,5 @@ def _plan(model: Training, examples: data.Examples, rows: int) -> Plan:
         losses=model._losses,
         targets=examples.target_shapes,
         weights=examples.weight_shape,
+        lengths=examples.lengths is not None,
     )

@@ -146,8 +146,8 @@ class Fit:
         """Once over an iterable of batches."""
         model, total, rows = self.model, 0.0, 0
         for batch in self.train:
-            x, y, weight = data.unpack_batch(batch, "fit")
-            examples = model._examples(x, y, weight)
+            x, y, weight, lengths = data.unpack_batch(batch, "fit")
+            examples = model._examples(x, y, weight, lengths=lengths)
             model._needs_shapes(x)
             model._needs_compile("fit")
             loss, count = self._pass(examples, examples.rows, None, measures)

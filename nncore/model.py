@@ -69,6 +69,7 @@ class Model(Training, Entry):
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
+        self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
         self._parameters = Parameters(self.dtype)
         self._reset_training()
@@ -173,12 +174,15 @@ class Model(Training, Entry):
             self._plans[key] = plan
         return plan
 
-    def _infer(self, x: Any) -> Any:
+    def _infer(self, x: Any, lengths: Any = None) -> Any:
         """model(x) for what the fast way does not take; see `Entry.__call__`."""
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
         if rows > MOST_ROWS:
-            return self.predict(x, batch_size=MOST_ROWS)
+            return self.predict(x, batch_size=MOST_ROWS, lengths=lengths)
+        if lengths is not None:
+            counts = data.checked_lengths(type(self).__name__, lengths, arrays[0])
+            return self._infer_padded(arrays, counts)
         size = (rows - 1).bit_length()
         plan = self.borrow(size)
         if plan is None:
@@ -189,7 +193,29 @@ class Model(Training, Entry):
                 y = plan.infer(x)
                 if y is not None:
                     return y
-            for gather, array in zip(plan.inputs, arrays, strict=True):
+            return self._run_inference(plan, plan.inputs, arrays)
+        finally:
+            self.give_back(size, plan)
+
+    def _infer_padded(self, arrays: list[np.ndarray], lengths: Any) -> Any:
+        """The output for sequences of unequal lengths."""
+        rows = len(lengths)
+        idle = self._padded_plans.setdefault((rows - 1).bit_length(), [])
+        try:
+            plan = idle.pop()
+        except IndexError:
+            size = 1 << (rows - 1).bit_length()
+            plan = Plan(self._ready("model(x)"), self._parameters, "inference", size, lengths=True)
+        try:
+            return self._run_inference(plan, [*plan.inputs, plan.lengths], [*arrays, lengths])
+        finally:
+            idle.append(plan)
+
+    def _run_inference(self, plan: Any, gathers: list[Any], arrays: list[np.ndarray]) -> Any:
+        """A copy of the plan's outputs for these arrays."""
+        rows = len(arrays[0])
+        try:
+            for gather, array in zip(gathers, arrays, strict=True):
                 data.read(gather, array, 0, rows, None, self.dtype)
             status = plan.execute(FORWARD, 0, rows)
             if status:
@@ -197,46 +223,52 @@ class Model(Training, Entry):
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
             return outputs[0] if len(outputs) == 1 else outputs
         finally:
-            for gather in plan.inputs:
+            for gather in gathers:
                 gather.release()
-            self.give_back(size, plan)
 
-    def predict(self, x: Any, batch_size: int = 256) -> Any:
+    def predict(self, x: Any, batch_size: int = 256, lengths: Any = None) -> Any:
         """The network's output for all rows of x, ``batch_size`` at a time.
 
         x: (rows, *input shape), any real numbers, a memory-mapped file too; a list of arrays for
-        several inputs. Returns an array (rows, *output shape), or a list of them. NaN passes
-        through. Works before `compile`.
+        several inputs. lengths: as in `fit`. Returns an array (rows, *output shape), or a list of
+        them. NaN passes through. Works before `compile`.
         """
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
+        counts = data.checked_lengths("predict", lengths, arrays[0])
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
         for first in range(0, rows, min(batch, MOST_ROWS)):
             end = min(rows, first + min(batch, MOST_ROWS))
             parts = [array[first:end] for array in arrays]
-            y = self(parts[0] if len(parts) == 1 else parts)
+            part_lengths = None if counts is None else counts[first:end]
+            y = self(parts[0] if len(parts) == 1 else parts, part_lengths)
             for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):
                 output[first:end] = part
         return outputs[0] if len(outputs) == 1 else outputs
 
     # ---- a training loop of your own ---------------------------------------------------------
 
-    def forward(self, x: Any, training: bool = True) -> Any:
+    def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:
         """The output for x, remembered for `backward`; if ``training`` with dropout and the
-        statistics of this batch, which running statistics follow."""
+        statistics of this batch, which running statistics follow. lengths: as in `fit`."""
         if not boolean("forward", "training", training):
             self._forward_plan = None
-            return self(x)
+            return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
+        counts = data.checked_lengths("forward", lengths, arrays[0])
         with self._exclusive():
-            plan = self._plan("training", rows)
-            for gather, array in zip(plan.inputs, arrays, strict=True):
+            plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
+            gathers = list(plan.inputs)
+            if plan.lengths is not None and counts is not None:
+                gathers.append(plan.lengths)
+                arrays.append(counts)
+            for gather, array in zip(gathers, arrays, strict=True):
                 data.read(gather, array, 0, rows, None, self.dtype)
             status = plan.execute(FORWARD, 0, rows, 0.0, self._passes)
-            for gather in plan.inputs:
+            for gather in gathers:
                 gather.release()
             self._passes += 1
             if status:
@@ -330,7 +362,15 @@ class Model(Training, Entry):
         state = {
             k: v
             for k, v in self.__dict__.items()
-            if k not in ("_plans", "_parameters", "_update", "_forward_plan", "_node_shapes")
+            if k
+            not in (
+                "_plans",
+                "_padded_plans",
+                "_parameters",
+                "_update",
+                "_forward_plan",
+                "_node_shapes",
+            )
         }
         return {
             "fields": {**state, "optimizer": self.optimizer},

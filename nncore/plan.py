@@ -17,6 +17,7 @@ import numpy as np
 from nncore._kernels import blas, threads
 from nncore._kernels.activation import Activation
 from nncore._kernels.gather import Gather
+from nncore._kernels.lengths import StepWeights
 from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
@@ -45,7 +46,8 @@ class Plan(Loop):
     """Ops in order and the memory they work in; see the module.
 
     ``targets``: the shapes of one row of the targets, one per loss. ``weights``: the shape of
-    one row's sample weight, None for none.
+    one row's sample weight, None for none. ``lengths``: whether rows are sequences of unequal
+    lengths, padded to those of the inputs.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Plan(Loop):
         losses: Sequence[Loss] = (),
         targets: Sequence[tuple[int, ...]] = (),
         weights: tuple[int, ...] | None = None,
+        lengths: bool = False,
     ) -> None:
         assert purpose in PURPOSES
         self.parameters, self.purpose, self.most_rows = parameters, purpose, rows
@@ -74,6 +77,9 @@ class Plan(Loop):
         self._paths: dict[Layer, list[str]] = {}
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
+        self.lengths: Gather | None = None
+        self._steps = 0
+        self._in_steps: set[Tensor] = set()  # whose first axis is the steps that lengths count
 
         values: dict[Symbol, Any] = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
 
@@ -82,6 +88,10 @@ class Plan(Loop):
                 return values[symbol.source][symbol.index]
             return values[symbol]
 
+        if lengths:
+            self.lengths = self._extra_input(())
+            self._steps = graph.inputs[0].shape[0]
+            self._in_steps = {values[s] for s in graph.inputs if s.shape[:1] == (self._steps,)}
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
             result = self.call(symbol.layer, name, *map(value, symbol.inputs))
@@ -154,9 +164,30 @@ class Plan(Loop):
         outside = self._path
         self._path = self._paths.setdefault(layer, [*outside, name])
         try:
-            return layer.build(self, *inputs)
+            result = layer.build(self, *inputs)
+            if not self._in_steps.isdisjoint(inputs):
+                self._follow_steps(layer, result)
+            return result
         finally:
             self._path = outside
+
+    def _follow_steps(self, layer: Layer, result: Any) -> None:
+        """With lengths, only what takes each step by itself or knows of them may have steps."""
+        results = result if isinstance(result, tuple) else (result,)
+        mixes = not layer.knows_steps
+        if layer.keeps_steps:
+            mixes = mixes or len(results[0].shape) < 2 or results[0].shape[0] != self._steps
+            self._in_steps.update(y for y in results if len(y.shape) > 1)
+        if mixes:
+            raise ValueError(
+                f"{self.where(layer)}: lengths were given, and this layer mixes the steps of a "
+                "sequence, those beyond its end too; expected recurrent layers, and layers that "
+                "take each step by itself, up to one that returns no sequence"
+            )
+
+    def lengths_of(self, x: Tensor) -> Tensor | None:
+        """The tensor of the lengths of x's sequences, if they are not all of x's."""
+        return self.lengths.x if self.lengths is not None and x in self._in_steps else None
 
     def add(self, op: Op) -> None:
         """Puts an op on the plan; it runs after those before it."""
@@ -237,12 +268,21 @@ class Plan(Loop):
         if weights is not None:
             self.weight = self._extra_input(weights)
         for i, (loss, target) in enumerate(zip(losses, self.targets, strict=True)):
-            weight = self.weight.x if self.weight else None
+            weight = self._loss_weight(self.outputs[i])
             with self.inside(f"loss of output {i}" if len(losses) > 1 else "loss"):
                 x = self._logits(self.outputs[i], loss)
                 prediction = loss.build(self, x, target.x, weight)
             self.predictions.append(prediction)
         self.outputs = self.predictions
+
+    def _loss_weight(self, y: Tensor) -> Tensor | None:
+        """The weights of an output's rows or steps: those beyond a sequence's end have none."""
+        weight = self.weight.x if self.weight else None
+        if self.lengths is None or y not in self._in_steps:
+            return weight
+        steps = self.tensor(y.shape[:-1])
+        self.ops.append(StepWeights(self.lengths.x, weight, steps))
+        return steps
 
     def _logits(self, x: Tensor, loss: Loss) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""

@@ -125,7 +125,14 @@ class Training:
             self.end_training()
 
     def _examples(
-        self, x, y, sample_weight=None, class_weight=None, finite=False, shapes=None
+        self,
+        x,
+        y,
+        sample_weight=None,
+        class_weight=None,
+        finite=False,
+        shapes=None,
+        lengths=None,
     ) -> data.Examples:
         """Checked data; the model is not changed, not even built, by data that are refused."""
         shapes = shapes or self._shapes_for(x)
@@ -143,6 +150,7 @@ class Training:
             shapes=shapes,
             losses=self._losses,
             finite=finite,
+            lengths=lengths,
         )
 
     def _loss_plan(self, purpose: str, examples: data.Examples, rows: int) -> Plan:
@@ -152,6 +160,7 @@ class Training:
             losses=tuple(self._losses),
             targets=examples.target_shapes,
             weights=examples.weight_shape,
+            lengths=examples.lengths is not None,
         )
 
     # ---- one batch ---------------------------------------------------------------------------
@@ -168,27 +177,29 @@ class Training:
         finally:
             for gather in plan.gathers:
                 gather.release()
-        if examples.weight is None and not plan.alone:
+        if examples.weight is None and examples.lengths is None and not plan.alone:
             self.trainer = plan
         return plan.loss
 
-    def _train_on_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> float:
+    def _train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, lengths: Any
+    ) -> float:
         """`Entry.train_on_batch` for what the fast way does not take."""
         self._require_compile("train_on_batch")
         if isinstance(self.optimizer, optimizers.LBFGS):
             raise ValueError("train_on_batch: LBFGS needs the whole data set: use fit")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight, class_weight)
+            examples = self._examples(x, y, sample_weight, class_weight, lengths=lengths)
             self._needs_shapes(x)
             self._needs_compile("train_on_batch")
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
             return self._one_batch(examples, FORWARD | BACKWARD | UPDATE, rate)
 
-    def _gradients(self, x: Any, y: Any, sample_weight: Any) -> float:
+    def _gradients(self, x: Any, y: Any, sample_weight: Any, lengths: Any) -> float:
         """`Entry.gradients` for what the fast way does not take."""
         self._require_compile("gradients")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight)
+            examples = self._examples(x, y, sample_weight, lengths=lengths)
             self._needs_shapes(x)
             return self._one_batch(examples, FORWARD | BACKWARD, 0.0)
 
@@ -207,18 +218,21 @@ class Training:
         class_weight: dict[int, float] | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: Any = "auto",
+        lengths: Any = None,
     ) -> History:
         """Trains for some epochs, passes over the data in batches.
 
         x: (rows, *input shape), real numbers of any type or layout, memory-mapped files too; or,
-        with y None, an iterable of batches (x, y) or (x, y, sample_weight) that gives them anew
-        each epoch. y: targets as the loss takes them. validation_data: (x, y), (x, y,
-        sample_weight) or such an iterable; validation_split: the share of rows, the last ones,
-        kept for validation. class_weight:
+        with y None, an iterable of batches (x, y), (x, y, sample_weight) or (x, y, sample_weight,
+        lengths) that gives them anew each epoch. y: targets as the loss takes them. lengths: for
+        sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
+        (rows, steps), True for the steps there are: the others change nothing, and a loss over
+        steps is the mean of those there are. validation_data: such a tuple or iterable;
+        validation_split: the share of rows, the last ones, kept for validation. class_weight:
         label -> weight. verbose: True, False, or "auto": a progress bar in terminals and
-        notebooks. Ctrl-C ends training after the step under way: the history so far is returned,
-        its ``interrupted`` is True. Raises NonFiniteError, the parameters as before the step,
-        where loss or gradient is not finite.
+        notebooks. Ctrl-C ends training after the step under way: the history so far is
+        returned, its ``interrupted`` is True. Raises NonFiniteError, the parameters as before
+        the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
         from nncore.fitting import Fit
@@ -230,7 +244,7 @@ class Training:
         self._require_compile("fit")
         with self._exclusive():
             train, validation = self._split(
-                x, y, sample_weight, class_weight, validation_data, validation_split
+                x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
             check_monitors(callbacks, validation is not None)
             progress = Progress(verbose, epochs, train)
@@ -268,20 +282,24 @@ class Training:
                 callback.on_train_end(self)
         return history
 
-    def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split):
+    def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths):
         """Training and validation data: Examples, or an iterable of batches."""
         validation_split = rate("fit", "validation_split", validation_split)
         if data.is_batches(x, y):
-            if sample_weight is not None or class_weight is not None or validation_split:
+            given = sample_weight, class_weight, lengths
+            if any(value is not None for value in given) or validation_split:
                 raise ValueError(
-                    "fit: sample_weight, class_weight and validation_split are for arrays; let "
-                    "the iterable give (x, y, sample_weight), and pass validation_data"
+                    "fit: sample_weight, class_weight, lengths and validation_split are for "
+                    "arrays; let the iterable give (x, y, sample_weight, lengths), and pass "
+                    "validation_data"
                 )
             if isinstance(self.optimizer, optimizers.LBFGS):
                 raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
             return x, self._validation(validation_data, None)
         shapes = self._shapes_for(x)
-        train = self._examples(x, y, sample_weight, class_weight, finite=True, shapes=shapes)
+        train = self._examples(
+            x, y, sample_weight, class_weight, finite=True, shapes=shapes, lengths=lengths
+        )
         try_metrics(self, train, shapes)
         validation = self._validation(validation_data, shapes)
         if validation_split and validation is None:
@@ -299,10 +317,14 @@ class Training:
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            if len(given) not in (2, 3):
-                raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            if len(given) not in (2, 3, 4):
+                raise ValueError(
+                    "fit: validation_data must be (x, y), (x, y, sample_weight) or (x, y, "
+                    "sample_weight, lengths)"
+                )
+            x, y, weight, lengths = data.unpack_batch(given, "fit")
             try:
-                return self._examples(*given, finite=True, shapes=shapes)
+                return self._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
         if not data.is_batches(given, None):
@@ -318,17 +340,22 @@ class Training:
         return given
 
     def evaluate(
-        self, x: Any, y: Any = None, batch_size: int = 256, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 256,
+        sample_weight: Any = None,
+        lengths: Any = None,
     ) -> dict[str, float]:
         """The loss and the metrics on some data, in inference mode: {"loss": ..., name: ...}.
 
-        x, y: as in `fit`, or an iterable of batches with y None.
+        x, y, lengths: as in `fit`, or an iterable of batches with y None.
         """
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)
         if data.is_batches(x, y):
             return evaluate(self, x, batch)
-        examples = self._examples(x, y, sample_weight)
+        examples = self._examples(x, y, sample_weight, lengths=lengths)
         self._needs_shapes(x)
         return evaluate(self, examples, batch)
 

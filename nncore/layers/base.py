@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -118,6 +118,14 @@ class Layer:
             )
         y = Symbol(self, tuple(symbols))
         return y if self.outputs == 1 else [Part(y, i) for i in range(self.outputs)]
+
+    # Sequences of unequal lengths: may the layer's input be one (whose steps it takes each by
+    # itself, or it knows of their number), and is its output one, too?
+    knows_steps: ClassVar[bool] = False
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.knows_steps
 
     @property
     def outputs(self) -> int:

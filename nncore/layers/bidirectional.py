@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nncore._kernels import merging
 from nncore._names import lookup, received, settle
@@ -38,6 +38,8 @@ class Bidirectional(Layer):
     (10,)
     """
 
+    knows_steps: ClassVar[bool] = True
+
     layer: Any
     merge_mode: str | None = "concat"
 
@@ -51,6 +53,10 @@ class Bidirectional(Layer):
             lookup("merge_mode", self.merge_mode, MERGES, "Bidirectional")
         other = dataclasses.replace(self.layer, go_backwards=not self.layer.go_backwards)
         settle(self, _both=(("forward", self.layer), ("backward", other)))
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.layer.return_sequences
 
     @property
     def outputs(self) -> int:

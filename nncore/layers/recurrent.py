@@ -49,6 +49,7 @@ class Recurrence(Layer):
     """
 
     gates: ClassVar[int]
+    knows_steps: ClassVar[bool] = True
 
     units: int
     return_sequences: bool = option(False)
@@ -96,6 +97,10 @@ class Recurrence(Layer):
         return initializer, initializer
 
     @property
+    def keeps_steps(self) -> bool:
+        return self.return_sequences
+
+    @property
     def states(self) -> int:
         """How many states it carries from step to step."""
         return 2 if self.cell == "lstm" else 1
@@ -141,6 +146,7 @@ class Recurrence(Layer):
         """Puts the op on the plan; returns y and, if asked for, the last states.
 
         aligned: y has its steps in the order of x, even if they are taken backwards."""
+        lengths = plan.lengths_of(x)
         weights = self._weights(plan, x.shape[1])
         if plan.training and self.dropout:
             x = dropped(plan, x, self.dropout)
@@ -158,7 +164,7 @@ class Recurrence(Layer):
                 x,
                 weights,
                 states,
-                None,
+                lengths,
                 (y, last, cell),
                 self.go_backwards,
                 aligned,

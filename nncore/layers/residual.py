@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nncore._kernels.merging import Add
 from nncore._names import received
@@ -28,6 +28,8 @@ class Residual(Layer):
     >>> list(nn.Sequential([nn.Input((4,)), block]).params)
     ['0.body.0.weight', '0.body.0.bias', '0.body.1.weight', '0.body.1.bias']
     """
+
+    knows_steps: ClassVar[bool] = True
 
     body: Any
     shortcut: Any = None
