@@ -19,6 +19,9 @@ from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
+# What a copy makes anew: plans, and what they are made for.
+_PLANS = ("_plans", "_padded_plans", "_steps", "_parameters", "_update", "_forward_plan",
+          "_node_shapes")  # fmt: skip
 MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
 
 
@@ -69,6 +72,7 @@ class Model(Training, Entry):
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
+        self._steps: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
         self._parameters = Parameters(self.dtype)
@@ -167,7 +171,12 @@ class Model(Training, Entry):
         key = (purpose, *options.items())
         plan = self._plans.get(key)
         if plan is None or plan.capacity < rows:
-            plan = Plan(self._ready(purpose), self._parameters, purpose, rows, **options)
+            kind: Any = Plan
+            if options.pop("stateful", False):
+                from nncore import streaming
+
+                kind = streaming.StatefulPlan
+            plan = kind(self._ready(purpose), self._parameters, purpose, rows, **options)
             plan.key = self._key
             if plan.training and self._update is not None:
                 plan.set_update(self._update)
@@ -247,6 +256,40 @@ class Model(Training, Entry):
             for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):
                 output[first:end] = part
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def step(self, x: Any, state: Any = None) -> tuple[Any, tuple[np.ndarray, ...]]:
+        """One step of sequences as they come: (y, state), equal to the whole sequence's.
+
+        x: (rows, *shape of one step). state: None before the first step, then what the step
+        before returned: a tuple of arrays (rows, units), for each recurrent layer its h and, of an
+        LSTM, c. y: the output for this step, (rows, *shape of one step), or what the network would
+        return for a sequence that ended here. ValueError for networks that need a whole sequence
+        at once (go_backwards, Bidirectional, layers that mix steps), and for a state of another
+        shape.
+
+        >>> import nncore as nn
+        >>> model = nn.Sequential([nn.Input((10, 3)), nn.GRU(8), nn.Dense(2)])
+        >>> state = None
+        >>> for x in np.zeros((10, 1, 3)):
+        ...     y, state = model.step(x, state)
+        >>> y.shape
+        (1, 2)
+        """
+        from nncore.streaming import Steps
+
+        graph = self._ready("step")
+        first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
+        rows = len(first) if hasattr(first, "__len__") else 0
+        size = max(0, rows - 1).bit_length()
+        idle = self._steps.setdefault(size, [])
+        try:
+            steps = idle.pop()
+        except IndexError:
+            steps = Steps(graph, self._parameters, 1 << size)
+        try:
+            return steps.run(x, state)
+        finally:
+            idle.append(steps)
 
     # ---- a training loop of your own ---------------------------------------------------------
 
@@ -359,19 +402,7 @@ class Model(Training, Entry):
         files.load_weights(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {
-            k: v
-            for k, v in self.__dict__.items()
-            if k
-            not in (
-                "_plans",
-                "_padded_plans",
-                "_parameters",
-                "_update",
-                "_forward_plan",
-                "_node_shapes",
-            )
-        }
+        state = {k: v for k, v in self.__dict__.items() if k not in _PLANS}
         return {
             "fields": {**state, "optimizer": self.optimizer},
             "weights": self._parameters.everything(),

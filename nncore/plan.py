@@ -47,7 +47,8 @@ class Plan(Loop):
 
     ``targets``: the shapes of one row of the targets, one per loss. ``weights``: the shape of
     one row's sample weight, None for none. ``lengths``: whether rows are sequences of unequal
-    lengths, padded to those of the inputs.
+    lengths, padded to those of the inputs. ``steps``: that they have so many, whatever the graph
+    says, and that no layer may mix them.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Plan(Loop):
         targets: Sequence[tuple[int, ...]] = (),
         weights: tuple[int, ...] | None = None,
         lengths: bool = False,
+        steps: int | None = None,
     ) -> None:
         assert purpose in PURPOSES
         self.parameters, self.purpose, self.most_rows = parameters, purpose, rows
@@ -90,8 +92,9 @@ class Plan(Loop):
 
         if lengths:
             self.lengths = self._extra_input(())
-            self._steps = graph.inputs[0].shape[0]
-            self._in_steps = {values[s] for s in graph.inputs if s.shape[:1] == (self._steps,)}
+        if lengths or steps is not None:
+            self._steps = steps or graph.inputs[0].shape[0]
+            self._in_steps = {y for y in values.values() if y.shape[:1] == (self._steps,)}
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
             result = self.call(symbol.layer, name, *map(value, symbol.inputs))
@@ -180,9 +183,9 @@ class Plan(Loop):
             self._in_steps.update(y for y in results if len(y.shape) > 1)
         if mixes:
             raise ValueError(
-                f"{self.where(layer)}: lengths were given, and this layer mixes the steps of a "
-                "sequence, those beyond its end too; expected recurrent layers, and layers that "
-                "take each step by itself, up to one that returns no sequence"
+                f"{self.where(layer)}: this layer mixes the steps of a sequence, those beyond its "
+                "end or still to come, too; expected, for lengths= and step(), recurrent layers "
+                "and layers that take each step by itself, up to one that returns no sequence"
             )
 
     def lengths_of(self, x: Tensor) -> Tensor | None:
@@ -283,6 +286,14 @@ class Plan(Loop):
         steps = self.tensor(y.shape[:-1])
         self.ops.append(StepWeights(self.lengths.x, weight, steps))
         return steps
+
+    def states_before(self, layer: Layer, given: Sequence[Tensor], count: int, units: int) -> Any:
+        """The states that a recurrent layer begins with: those given, or none, for zeros."""
+        return given
+
+    def states_after(self, layer: Layer, last: Sequence[Tensor]) -> None:
+        """Told the states after a recurrent layer's last step, if `states_before` asked for them
+        by returning more than was given."""
 
     def _logits(self, x: Tensor, loss: Loss) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""

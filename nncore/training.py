@@ -153,7 +153,7 @@ class Training:
             lengths=lengths,
         )
 
-    def _loss_plan(self, purpose: str, examples: data.Examples, rows: int) -> Plan:
+    def _loss_plan(self, purpose: str, examples: data.Examples, rows: int, **options: Any) -> Plan:
         return self._plan(
             purpose,
             rows,
@@ -161,6 +161,7 @@ class Training:
             targets=examples.target_shapes,
             weights=examples.weight_shape,
             lengths=examples.lengths is not None,
+            **options,
         )
 
     # ---- one batch ---------------------------------------------------------------------------
@@ -219,6 +220,7 @@ class Training:
         callbacks: Sequence[Callback] = (),
         verbose: Any = "auto",
         lengths: Any = None,
+        stateful: bool = False,
     ) -> History:
         """Trains for some epochs, passes over the data in batches.
 
@@ -227,7 +229,9 @@ class Training:
         lengths) that gives them anew each epoch. y: targets as the loss takes them. lengths: for
         sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
         (rows, steps), True for the steps there are: the others change nothing, and a loss over
-        steps is the mean of those there are. validation_data: such a tuple or iterable;
+        steps is the mean of those there are. stateful: recurrent layers begin a batch with the
+        states that the rows of the one before left, zeros at the start of an epoch; for long
+        sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
         validation_split: the share of rows, the last ones, kept for validation. class_weight:
         label -> weight. verbose: True, False, or "auto": a progress bar in terminals and
         notebooks. Ctrl-C ends training after the step under way: the history so far is
@@ -235,11 +239,12 @@ class Training:
         the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
-        from nncore.fitting import Fit
+        from nncore.fitting import Fit, check_stateful
 
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
         shuffle = boolean("fit", "shuffle", shuffle)
+        stateful = boolean("fit", "stateful", stateful)
         callbacks = checked(callbacks)
         self._require_compile("fit")
         with self._exclusive():
@@ -247,6 +252,8 @@ class Training:
                 x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
             check_monitors(callbacks, validation is not None)
+            if stateful:
+                check_stateful(self, train, batch, shuffle)
             progress = Progress(verbose, epochs, train)
             if isinstance(train, data.Examples):
                 self._needs_shapes(x)
@@ -261,6 +268,7 @@ class Training:
                 batch=batch,
                 epochs=epochs,
                 shuffle=shuffle,
+                stateful=stateful,
                 callbacks=callbacks,
                 progress=progress,
                 history=history,
@@ -290,8 +298,8 @@ class Training:
             if any(value is not None for value in given) or validation_split:
                 raise ValueError(
                     "fit: sample_weight, class_weight, lengths and validation_split are for "
-                    "arrays; let the iterable give (x, y, sample_weight, lengths), and pass "
-                    "validation_data"
+                    "arrays; let the iterable give (x, y, sample_weight) or (x, y, sample_weight, "
+                    "lengths), and pass validation_data"
                 )
             if isinstance(self.optimizer, optimizers.LBFGS):
                 raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")

@@ -147,15 +147,17 @@ class Recurrence(Layer):
 
         aligned: y has its steps in the order of x, even if they are taken backwards."""
         lengths = plan.lengths_of(x)
+        before = plan.states_before(self, states, self.states, self.units)
+        carries = len(before) > len(states)
         weights = self._weights(plan, x.shape[1])
         if plan.training and self.dropout:
             x = dropped(plan, x, self.dropout)
         y = last = cell = None
         if self.return_sequences:
             y = plan.tensor((x.shape[0], self.units))
-        if self.return_state or not self.return_sequences:
+        if self.return_state or carries or not self.return_sequences:
             last = plan.tensor((self.units,))
-        if self.return_state and self.states == 2:
+        if (self.return_state or carries) and self.states == 2:
             cell = plan.tensor((self.units,))
         plan.add(
             RecurrentOp(
@@ -163,7 +165,7 @@ class Recurrence(Layer):
                 self.cell,
                 x,
                 weights,
-                states,
+                before,
                 lengths,
                 (y, last, cell),
                 self.go_backwards,
@@ -171,6 +173,8 @@ class Recurrence(Layer):
                 self.recurrent_dropout,
             )
         )
+        if carries:
+            plan.states_after(self, [t for t in (last, cell) if t is not None])
         found = [y if y is not None else last, last, cell]
         return [t for t in found[: self.outputs] if t is not None]
 
