@@ -142,7 +142,8 @@ cdef class Entry:
         The dict has an array of its own for each parameter, in the order of ``params``.
         ``grads`` has the same values until the next pass.
         """
-        if sample_weight is None and lengths is None and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0:
+        if (sample_weight is None and lengths is None
+                and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0):
             loss = self.trainer.loss
         else:
             loss = self._gradients(x, y, sample_weight, lengths)
