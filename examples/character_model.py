@@ -73,7 +73,7 @@ def main() -> None:
     table[[ord(c) for c in CHARACTERS]] = np.arange(len(CHARACTERS))
     codes = table[np.frombuffer(text.encode("ascii"), np.uint8)]
     kept = len(codes) // 20
-    unread = [np.concatenate(part) for part in zip(*pieces(codes[-kept:]), strict=True)]
+    x, y = (np.concatenate(part) for part in zip(*pieces(codes[-kept:]), strict=True))
     print(f"{len(codes):,} characters of Python, the last {kept:,} for validation")
 
     model = nn.Sequential(
@@ -91,10 +91,10 @@ def main() -> None:
         pieces(codes[:-kept]),
         epochs=100,
         stateful=True,
-        validation_data=unread,
+        validation_data=(x, y),
         callbacks=[StopAfter(60 * minutes)],
     )
-    loss = model.evaluate(*unread)["loss"]
+    loss = model.evaluate(x, y)["loss"]
     print(f"{loss / np.log(2):.2f} bits a character on text that it has not read\n")
     for beginning in ("def ", "class ", "import "):
         print(write(model, beginning, 200), "\n" + "-" * 80)

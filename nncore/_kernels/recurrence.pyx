@@ -23,7 +23,8 @@ cdef enum:
     UNIT = 16            # members' units start at multiples of this: a vector, a cache line
     FEW_ROWS = 8         # a member's; below, members share the units instead
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
-    PACKED_ROWS = 64     # of all steps; below, packing the weights costs more than it gains
+    PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
+    NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
     DX_ROWS = 64         # of dx, computed at a time
     FAR = 4 << 20        # bytes of weights beyond which they are likely not in a cache
 
@@ -75,7 +76,9 @@ cdef class Recurrence(Op):
         self.ldx = odd_lines(self.I, itemsize)
         self.ldz = odd_lines(columns * self.H, itemsize)
         self.ldh = odd_lines(self.H, itemsize)
-        self.packs = rows > 2 and rows * self.T >= PACKED_ROWS
+        self.most = rows
+        self.packs = rows * self.T >= PACKED_ROWS and (
+            rows > 2 or self.G * self.H * self.H * itemsize <= NEAR)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
@@ -220,7 +223,7 @@ cdef void pack_gates(Recurrence op, Run *run, Shard *s, real *packed, const real
         units = n * op.H if s.whole else s.end - s.begin
         if units > 0:
             gemm_pack(packed + (g * filled_units(op.H) + s.begin) * K,
-                      weight + (g * op.H + s.begin) * K, 1, K, units, K,
+                      weight + (g * op.H + s.begin) * K, 1, K, units, K, op.most,
                       run.member if s.whole else 0, run.members if s.whole else 1)
         g += n
 
@@ -248,7 +251,7 @@ cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isiz
         elif op.packs:
             packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
             gemm_packed(z + column, op.ldz, a, lda,
-                        packed + (gate * filled_units(op.H) + s.begin) * K, rows, units, K,
+                        packed + (gate * filled_units(op.H) + s.begin) * K, op.most, rows, units, K,
                         not of_x, addend)
         elif rows == 1:
             gemv(z + column, a, weight + (gate * op.H + s.begin) * K, K, units, K,
@@ -271,7 +274,7 @@ cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nog
         if units > 0:
             gemm_pack(packed + g * op.H * filled_units(op.H) + s.begin * n * op.H,
                       <const real *> op.weight_hh.data + g * op.H * op.H + s.begin, op.H, 1,
-                      units, n * op.H, run.member if s.whole else 0,
+                      units, n * op.H, op.most, run.member if s.whole else 0,
                       run.members if s.whole else 1)
         g += n
     packed = <real *> op.packed_ih.data
@@ -280,7 +283,7 @@ cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nog
         n = gates_together(op, op.x_at, g, op.G, True)
         gemm_pack(packed + g * op.H * filled_units(op.I),
                   <const real *> op.weight_ih.data + g * op.H * op.I, op.I, 1, op.I, n * op.H,
-                  run.member, run.members)
+                  op.most, run.member, run.members)
         g += n
 
 
@@ -293,7 +296,7 @@ cdef void multiply_transposed(Recurrence op, Shard *s, real *dh, isize ldd, cons
         n = gates_together(op, op.h_at, gate, op.G, True)
         if s.end > s.begin:
             gemm_packed(dh + s.begin, ldd, dz + op.h_at[gate], op.ldz,
-                        packed + gate * op.H * filled_units(op.H) + s.begin * n * op.H, rows,
-                        s.end - s.begin, n * op.H, add, <const real *> NULL)
+                        packed + gate * op.H * filled_units(op.H) + s.begin * n * op.H, op.most,
+                        rows, s.end - s.begin, n * op.H, add, <const real *> NULL)
         gate += n
         add = True

@@ -374,7 +374,8 @@ cdef void input_gradient(Recurrent op, Run *run, Shard *s, real *_) noexcept nog
         while g < op.G:
             n = gates_together(op, op.x_at, g, op.G, True)
             gemm_packed(found, op.I, z + op.x_at[g], op.ldz,
-                        <const real *> op.packed_ih.data + g * op.H * filled, row - begin, op.I,
+                        <const real *> op.packed_ih.data + g * op.H * filled, op.most, row - begin,
+                        op.I,
                         n * op.H, g > 0, <const real *> NULL)
             g += n
         for r in range(begin, row):

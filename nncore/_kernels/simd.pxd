@@ -159,9 +159,10 @@ cdef extern from "simd/simd.h" nogil:
         int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
         isize (*gemm_packed_size)(isize N, isize K) noexcept nogil
         void (*gemm_pack)(float *packed, const float *b, isize brs, isize bcs, isize N, isize K,
-                          isize part, isize parts) noexcept nogil
+                          isize most, isize part, isize parts) noexcept nogil
         void (*gemm_packed)(float *c, isize ldc, const float *a, isize lda, const float *packed,
-                            isize M, isize N, isize K, int add, const float *bias) noexcept nogil
+                            isize most, isize M, isize N, isize K, int add,
+                            const float *bias) noexcept nogil
         void (*cell_forward)(int kind, const f32_cell *s) noexcept nogil
         void (*cell_backward)(int kind, const f32_cell *s) noexcept nogil
     ctypedef struct f64_table:
@@ -265,9 +266,10 @@ cdef extern from "simd/simd.h" nogil:
         int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
         isize (*gemm_packed_size)(isize N, isize K) noexcept nogil
         void (*gemm_pack)(double *packed, const double *b, isize brs, isize bcs, isize N, isize K,
-                          isize part, isize parts) noexcept nogil
+                          isize most, isize part, isize parts) noexcept nogil
         void (*gemm_packed)(double *c, isize ldc, const double *a, isize lda, const double *packed,
-                            isize M, isize N, isize K, int add, const double *bias) noexcept nogil
+                            isize most, isize M, isize N, isize K, int add,
+                            const double *bias) noexcept nogil
         void (*cell_forward)(int kind, const f64_cell *s) noexcept nogil
         void (*cell_backward)(int kind, const f64_cell *s) noexcept nogil
     ctypedef struct simd_tables:
@@ -335,16 +337,17 @@ cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, c
 # The products of recurrent layers: B in the order in which gemm reads it.
 
 cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,
-                           isize part, isize parts) noexcept nogil:
+                           isize most, isize part, isize parts) noexcept nogil:
     if real is float:
-        f32.gemm_pack(packed, b, brs, bcs, N, K, part, parts)
+        f32.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
     else:
-        f64.gemm_pack(packed, b, brs, bcs, N, K, part, parts)
+        f64.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
 
 
 cdef inline void gemm_packed(real *c, isize ldc, const real *a, isize lda, const real *packed,
-                             isize M, isize N, isize K, int add, const real *bias) noexcept nogil:
+                             isize most, isize M, isize N, isize K, int add,
+                             const real *bias) noexcept nogil:
     if real is float:
-        f32.gemm_packed(c, ldc, a, lda, packed, M, N, K, add, bias)
+        f32.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
     else:
-        f64.gemm_packed(c, ldc, a, lda, packed, M, N, K, add, bias)
+        f64.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)

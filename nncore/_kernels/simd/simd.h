@@ -184,12 +184,12 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * for its own channels */                                                                 \
         int (*winograd_is_wide)(const conv_pass *p);                                               \
         /* gemm for a B that is packed once, by several members, each its part; A has contiguous   \
-         * rows */                                                                                 \
+         * rows, `most` of them at most, the same number for both */                               \
         isize (*gemm_packed_size)(isize N, isize K);                                               \
         void (*gemm_pack)(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,     \
-                          isize part, isize parts);                                                \
+                          isize most, isize part, isize parts);                                    \
         void (*gemm_packed)(real *c, isize ldc, const real *a, isize lda, const real *packed,      \
-                            isize M, isize N, isize K, int add, const real *bias);                 \
+                            isize most, isize M, isize N, isize K, int add, const real *bias);     \
         void (*cell_forward)(int kind, const name##_cell *s); /* CELL_... */                       \
         void (*cell_backward)(int kind, const name##_cell *s);                                     \
     } name##_table;
