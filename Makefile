@@ -9,7 +9,7 @@ SOURCES := pyproject.toml setup.py $(shell find nncore/_kernels -name '*.p[yx][x
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train train-fashion test bench lint types wheel clean
+.PHONY: help train train-fashion train-cnn train-resnet test bench lint types wheel clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 22
@@ -19,6 +19,12 @@ train: $(BUILT)  ## train on handwritten digits, save, reload, draw the curve
 
 train-fashion: $(BUILT)  ## the same on Fashion-MNIST
 	@$(RUN) examples/train_fashion.py
+
+train-cnn: $(BUILT)  ## a convolutional network on Fashion-MNIST: 92 %; EPOCHS=2 is shorter
+	@$(RUN) examples/fashion_mnist_cnn.py $(EPOCHS)
+
+train-resnet: $(BUILT)  ## a residual network on it; DEPTH=20 is deeper, EPOCHS=1 shorter
+	@$(RUN) examples/resnet.py $(or $(DEPTH),8) $(EPOCHS)
 
 test: $(BUILT)  ## all tests
 	$(RUN) -m pytest

@@ -214,7 +214,9 @@ def describe(value: object) -> str:
     >>> describe(Point(3))
     'Point(x=3)'
     """
-    fields = getattr(value, "__dataclass_fields__", {}).values()
+    fields = sorted(  # those that are given by name only come last, as in a call
+        getattr(value, "__dataclass_fields__", {}).values(), key=lambda f: f.kw_only is True
+    )
     shown = [
         f"{field.name}={own!r}"
         for field in fields

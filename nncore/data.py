@@ -77,16 +77,9 @@ def input_arrays(x: Any, shapes: Shapes, owner: str) -> list[np.ndarray]:
         what = "x" if count == 1 else f"x[{i}]"
         array = real_array(what, value)
         if array.shape[1:] != shape or array.ndim < 1:
-            hint = ""
-            if array.shape == shape:
-                hint = "; for one example, give it the batch axis: x[None]"
-            elif array.ndim == 1 and shape == (1,):
-                hint = "; give each number a row of its own: x[:, None]"
-            elif len(shape) == 3 and array.shape[1:] == (shape[2], *shape[:2]):
-                hint = "; images have their channels last: numpy.moveaxis(x, 1, -1)"
             raise ValueError(
                 f"{owner}: received {what} of shape {array.shape}; expected {rows_of(shape)}"
-                f"{shapes.first}{hint}"
+                f"{shapes.first}{_hint(what, array.shape, shape)}"
             )
         arrays.append(array)
     counts = {len(array) for array in arrays}
@@ -97,6 +90,32 @@ def input_arrays(x: Any, shapes: Shapes, owner: str) -> list[np.ndarray]:
     if counts == {0}:
         raise ValueError(f"{owner}: received an empty batch; expected at least one row")
     return arrays
+
+
+def _hint(what: str, found: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """How an array of a known wrong shape becomes one of rows of ``shape``."""
+    images = len(shape) == 3
+    kind = "images" if images else "signals"
+    last = (*shape[-1:], *shape[:-1])  # where channels are first instead of last
+    if found == shape:
+        return f"; for one example, give it the batch axis: {what}[None]"
+    if len(found) == 1 and shape == (1,):
+        return f"; give each number a row of its own: {what}[:, None]"
+    if len(shape) in (2, 3) and found[1:] == last:
+        return f"; {kind} have their channels last: numpy.moveaxis({what}, 1, -1)"
+    if images and found == last:
+        return (
+            f"; {kind} have their channels last, and one example needs the batch axis: "
+            f"numpy.moveaxis({what}, 0, -1)[None]"
+        )
+    if len(shape) in (2, 3) and shape[-1] == 1 and found[1:] == shape[:-1]:
+        return f"; give the one channel its axis: {what}[..., None]"
+    if images and found[1:] == (*shape[1:], shape[0]) and shape[0] in (1, 3):
+        return (
+            f"; images have their channels last, as here: begin the network with "
+            f"nn.Input({found[1:]})"
+        )
+    return ""
 
 
 @dataclass(eq=False)

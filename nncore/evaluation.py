@@ -61,10 +61,10 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
     parts = (source,) if isinstance(source, data.Examples) else _checked(model, source)
     measures = Measures(model.metrics)
-    total, rows = 0.0, 0
+    total, count, rows = 0.0, 0, 0
     plan, shapes = None, None
     for examples in parts:
-        width = min(batch, examples.rows)
+        width = min(batch, examples.rows, 1 << model.size_for(batch))
         if plan is None or plan.capacity < width or shapes != _row_shapes(examples):
             plan, shapes = _plan(model, examples, width), _row_shapes(examples)
         for first in range(0, examples.rows, width):
@@ -73,7 +73,10 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             status = plan.execute(FORWARD, 0, end - first)
             if status:
                 raise explain(plan, status)
-            total += plan.loss * (end - first)
+            answers = end - first
+            if plan.weighs_steps and examples.lengths is not None:
+                answers = int(examples.lengths[first:end].sum())
+            total, count = total + plan.loss * answers, count + answers
             outputs = [plan.array(y, end - first) for y in plan.predictions]
             measures.update(examples, slice(first, end), outputs)
         rows += examples.rows
@@ -81,7 +84,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             gather.release()
     if not rows:
         raise ValueError("evaluate: received no rows")
-    return {"loss": total / rows, **measures.results()}
+    return {"loss": total / count, **measures.results()}
 
 
 def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:

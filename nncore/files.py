@@ -95,14 +95,16 @@ def _build(description: dict[str, Any], tensors: dict[str, Any], custom: dict[st
 
 def _restore(model: Any, tensors: dict[str, np.ndarray], state: dict[str, Any]) -> None:
     """Puts the optimizer's moments and the generators back."""
+    step = integer("its optimizer", "step", state["step"], at_least=0)
     moments = model._moments.copy()
-    for i in range(len(moments)):
+    # Before the first step they are zeros; of a network that found its shapes by predicting there
+    # are none.
+    for i in range(len(moments) if step else 0):
         for name, part in model._parameters.split(moments[i]).items():
             saved = tensors.get(f"{STATE}{i}.{name}")
             if saved is None or saved.shape != part.shape:
                 raise ValueError(f"the optimizer's state of {name!r} does not fit")
             part[...] = saved
-    integer("its optimizer", "step", state["step"], at_least=0)
     model._restore_training({**state, "moments": moments})
 
 

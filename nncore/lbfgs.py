@@ -30,7 +30,7 @@ def minimize(fit: Fit) -> None:
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(over="ignore"):  # a trial beyond float32: then the loss is not finite
-            p.values[...] = flat
+            p.assign(flat)
         loss, gradient = 0.0, np.zeros(p.values.size)
         for first in range(0, examples.rows, plan.capacity):
             end = min(examples.rows, first + plan.capacity)
@@ -50,7 +50,8 @@ def minimize(fit: Fit) -> None:
     def on_iteration(intermediate_result: Any) -> None:
         # The parameter's name is what makes scipy pass the loss along.
         nonlocal epoch
-        best[...] = p.values[...] = intermediate_result.x
+        best[...] = intermediate_result.x
+        p.assign(best)
         logs = {"loss": float(intermediate_result.fun)}
         if any(model.metrics):
             scores = evaluate(model, examples, max(fit.batch, 256))
@@ -87,7 +88,7 @@ def minimize(fit: Fit) -> None:
         pass
     finally:
         # The search may have stopped at a trial point: go back to the last accepted one.
-        p.values[...] = best
+        p.assign(best)
         model._passes += 1
         for gather in plan.gathers:
             gather.release()

@@ -15,14 +15,13 @@ from nncore._names import boolean, integer, positive_int
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
 from nncore.parameters import Parameters
-from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
+from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan, stretch
 from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
 # What a copy makes anew: plans, and what they are made for.
 _PLANS = ("_plans", "_padded_plans", "_steps", "_parameters", "_update", "_forward_plan",
           "_node_shapes")  # fmt: skip
-MOST_ROWS = 1024  # of one inference plan: larger inputs go through it in pieces
 
 
 class Model(Training, Entry):
@@ -93,6 +92,7 @@ class Model(Training, Entry):
         self._shapes = Shapes.of(graph, declared.outputs)
         self._output_shapes = self._shapes.outputs
         self._node_shapes = declared.node_shapes
+        self.stretch = stretch(declared)
         self.graph = graph
 
     def _ready(self, what: str) -> Graph:
@@ -187,12 +187,10 @@ class Model(Training, Entry):
         """model(x) for what the fast way does not take; see `Entry.__call__`."""
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        if rows > MOST_ROWS:
-            return self.predict(x, batch_size=MOST_ROWS, lengths=lengths)
         if lengths is not None:
             counts = data.checked_lengths(type(self).__name__, lengths, arrays[0])
-            return self._infer_padded(arrays, counts)
-        size = (rows - 1).bit_length()
+            return self._infer_padded([*arrays, counts])
+        size = self.size_for(rows)
         plan = self.borrow(size)
         if plan is None:
             plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
@@ -206,30 +204,34 @@ class Model(Training, Entry):
         finally:
             self.give_back(size, plan)
 
-    def _infer_padded(self, arrays: list[np.ndarray], lengths: Any) -> Any:
-        """The output for sequences of unequal lengths."""
-        rows = len(lengths)
-        idle = self._padded_plans.setdefault((rows - 1).bit_length(), [])
+    def _infer_padded(self, arrays: list[Any]) -> Any:
+        """The output for sequences of unequal lengths, which are the last of the arrays."""
+        size = self.size_for(len(arrays[0]))
+        idle = self._padded_plans.setdefault(size, [])
         try:
             plan = idle.pop()
         except IndexError:
-            size = 1 << (rows - 1).bit_length()
-            plan = Plan(self._ready("model(x)"), self._parameters, "inference", size, lengths=True)
+            graph = self._ready("model(x)")
+            plan = Plan(graph, self._parameters, "inference", 1 << size, lengths=True)
         try:
-            return self._run_inference(plan, [*plan.inputs, plan.lengths], [*arrays, lengths])
+            return self._run_inference(plan, [*plan.inputs, plan.lengths], arrays)
         finally:
             idle.append(plan)
 
     def _run_inference(self, plan: Any, gathers: list[Any], arrays: list[np.ndarray]) -> Any:
-        """A copy of the plan's outputs for these arrays."""
+        """Copies of the plan's outputs for these arrays, as many rows at a time as it takes."""
         rows = len(arrays[0])
+        parts: list[list[np.ndarray]] = []
         try:
-            for gather, array in zip(gathers, arrays, strict=True):
-                data.read(gather, array, 0, rows, None, self.dtype)
-            status = plan.execute(FORWARD, 0, rows)
-            if status:
-                plan.fail(status)
-            outputs = [plan.array(y, rows).copy() for y in plan.outputs]
+            for first in range(0, rows, plan.capacity):
+                n = min(plan.capacity, rows - first)
+                for gather, array in zip(gathers, arrays, strict=True):
+                    data.read(gather, array, first, first + n, None, self.dtype)
+                status = plan.execute(FORWARD, 0, n)
+                if status:
+                    plan.fail(status)
+                parts.append([plan.array(y, n).copy() for y in plan.outputs])
+            outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
             return outputs[0] if len(outputs) == 1 else outputs
         finally:
             for gather in gathers:
@@ -248,8 +250,8 @@ class Model(Training, Entry):
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
-        for first in range(0, rows, min(batch, MOST_ROWS)):
-            end = min(rows, first + min(batch, MOST_ROWS))
+        for first in range(0, rows, batch):
+            end = min(rows, first + batch)
             parts = [array[first:end] for array in arrays]
             part_lengths = None if counts is None else counts[first:end]
             y = self(parts[0] if len(parts) == 1 else parts, part_lengths)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore._kernels.weights import Memory, Weights
 from nncore.arena import address, aligned_zeros, round_up
 
 if TYPE_CHECKING:
@@ -57,16 +58,18 @@ class Parameters:
 
     ``values`` and ``gradients`` are the flat vectors; each parameter starts on a cache line, and
     the gap before the next one holds zeros. ``views``, ``gradient_views`` and ``buffer_views``
-    have the shapes.
+    have the shapes. ``weights`` knows when values or buffers may have changed.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
         self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
         self.buffer_specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
-        self.views = self.gradient_views = self.buffer_views = Views()
+        self.gradient_views = Views()
+        self.weights = Weights(Views(), Views())
         self.values = self.gradients = np.zeros(0, dtype)
         self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
+        self._addresses: dict[str, tuple[int, int]] = {}
 
     def declare(
         self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
@@ -83,10 +86,24 @@ class Parameters:
         """Makes the vectors (zeros) and the views."""
         self._places, size = self._lay_out(self.specs)
         self.values, self.gradients = self._vector(size), self._vector(size)
-        self.views = Views(self.split(self.values))
         self.gradient_views = Views(self.split(self.gradients))
         places, size = self._lay_out(self.buffer_specs)
-        self.buffer_views = Views(_views(self._vector(size), places))
+        buffers = self._vector(size)
+        self.weights = Weights(
+            Views(_views(Memory(self.values), self.dtype, self._places)),
+            Views(_views(Memory(buffers), self.dtype, places)),
+        )
+        starts = address(self.values), address(self.gradients)
+        self._addresses = {name: (address(buffers) + at, 0) for name, _, at in places}
+        self._addresses |= {n: (starts[0] + at, starts[1] + at) for n, _, at in self._places}
+
+    @property
+    def views(self) -> Views:
+        return self.weights.lend(0)
+
+    @property
+    def buffer_views(self) -> Views:
+        return self.weights.lend(1)
 
     def _lay_out(self, specs: Any) -> tuple[list[tuple[str, tuple[int, ...], int]], int]:
         """Where each lies in a vector of its own, in bytes, and that vector's bytes."""
@@ -110,6 +127,11 @@ class Parameters:
                     )
                 views[name][...] = value
 
+    def assign(self, flat: np.ndarray) -> None:
+        """Overwrites all values."""
+        self.values[...] = flat
+        self.weights.change()
+
     def everything(self) -> dict[str, np.ndarray]:
         """Parameters and buffers: what a model is besides its layers."""
         return {**self.views, **self.buffer_views}
@@ -122,14 +144,12 @@ class Parameters:
 
     def addresses(self, name: str) -> tuple[int, int]:
         """Where the value and the gradient of a parameter lie; a buffer has none."""
-        if name in self.buffer_views:
-            return address(self.buffer_views[name]), 0
-        return address(self.views[name]), address(self.gradient_views[name])
+        return self._addresses[name]
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Views with the parameters' shapes into a vector laid out like ``values``."""
-        return _views(flat, self._places)
+        return _views(flat, flat.dtype, self._places)
 
 
-def _views(flat: np.ndarray, places: Any) -> dict[str, np.ndarray]:
-    return {name: np.ndarray(shape, flat.dtype, flat, offset) for name, shape, offset in places}
+def _views(flat: Any, dtype: np.dtype, places: Any) -> dict[str, np.ndarray]:
+    return {name: np.ndarray(shape, dtype, flat, offset) for name, shape, offset in places}

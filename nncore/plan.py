@@ -22,6 +22,7 @@ from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
+from nncore.fusion import fuse
 from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from nncore.parameters import Initializer
 
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
+
+MOST_ROWS = 1024  # of an inference plan
+STRETCH_BYTES = 1 << 20  # about a second-level cache
+SEQUENCES = 128
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
@@ -73,6 +78,7 @@ class Plan(Loop):
         self.targets: list[Gather] = []
         self.weight: Gather | None = None
         self.predictions = []
+        self.guessed = {symbol.shape for symbol in graph.inputs if symbol.guessed}
         self._tensors: list[Tensor] = []
         self._parameters: dict[str, Tensor] = {}
         self._path: list[str] = []
@@ -80,6 +86,7 @@ class Plan(Loop):
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
         self.lengths: Gather | None = None
+        self.weighs_steps = False  # the loss is a mean over the steps there are, not over rows
         self._steps = 0
         self._in_steps: set[Tensor] = set()  # whose first axis is the steps that lengths count
 
@@ -283,6 +290,7 @@ class Plan(Loop):
         weight = self.weight.x if self.weight else None
         if self.lengths is None or y not in self._in_steps:
             return weight
+        self.weighs_steps = True
         steps = self.tensor(y.shape[:-1])
         self.ops.append(StepWeights(self.lengths.x, weight, steps))
         return steps
@@ -319,16 +327,19 @@ class Plan(Loop):
             taken.append(root(self.outputs[i]))
 
     def _compile(self) -> None:
+        if not self.training:
+            fuse(self.ops, self.outputs)
         planner = Planner(self)
         meets = planner.meets
         n = len(self.ops)
+        self._tensors += [tensor for op in self.ops for tensor in op.kept]
         storages = planner.place(self.most_rows)
         most = threads.largest()
         scratch = round_up(max([op.scratch_size for op in self.ops], default=0)) + 64
         arena_size = assign_offsets(storages)
         self._arena = aligned_zeros(arena_size + scratch * most)
         planner.bind(address(self._arena))
-        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:])
+        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.weights)
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         shown = [root(y) for y in self.outputs]
         for gather in self.gathers:
@@ -353,6 +364,7 @@ class Plan(Loop):
     def fill_arena(self, byte: int) -> None:
         """Overwrites all working memory: a run must not depend on what it finds there."""
         self._arena[:] = byte
+        self.prepared = 0
 
     def array(self, tensor: Tensor, rows: int, grad: bool = False) -> np.ndarray:
         """A tensor's values or gradient, as an array that keeps the memory alive."""
@@ -369,3 +381,17 @@ class Plan(Loop):
         from nncore.failures import explain
 
         raise explain(self, status)
+
+
+def stretch(declared: Plan) -> int:
+    """Rows that a member of the team should take through the whole network at a time: as many as
+    keep what one op reads and writes in a cache, and more where the weights, which come anew for
+    each stretch, are larger than that. What goes step by step has only a step there: so many
+    sequences that its products are fast."""
+    if any(op.steps > 1 for op in declared.ops):
+        return SEQUENCES
+    row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
+    size = declared.dtype.itemsize
+    weights = size * sum(t.size for t in declared._parameters.values())
+    most = max(STRETCH_BYTES, weights) / (size * max(1, row))
+    return 2 ** round(math.log2(min(max(1, most), MOST_ROWS)))

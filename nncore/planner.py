@@ -150,6 +150,9 @@ class Planner:
                     need(self._grad, grads, self._grad_storage, t, backward[op])
         # of losses, and what is kept once a step is known to be good
         results = [t for op in self.ops if not op.outputs or op.commits for t in op.saved]
+        for t in [t for op in self.ops for t in op.kept]:
+            need(self._value, values, self._value_storage, t, 0)
+            need(self._value, values, self._value_storage, t, end)
         for t in [*self.outputs, *results]:
             need(self._value, values, self._value_storage, t, end)
             if t in self.written and self.plan.purpose == "training":

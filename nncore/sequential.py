@@ -54,7 +54,9 @@ class Sequential(Model):
                 f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "
                 "the network's input shape"
             )
-        return _chain(Input(array.shape[1:]), self.layers)
+        first = Input(array.shape[1:])
+        first.guessed = True
+        return _chain(first, self.layers)
 
     def _needs_shapes(self, x: Any) -> None:
         if self.graph is None:

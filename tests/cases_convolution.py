@@ -13,14 +13,21 @@ except ImportError:  # then no `torch` column is called
     F = None
 
 
+def windows(layer: Any, axes: int) -> list[tuple[int, ...]]:
+    """Sizes, strides and dilations of a layer, each along each axis."""
+    given = layer.kernel_size, layer.strides, layer.dilation_rate
+    return [v if isinstance(v, tuple) else (v,) * axes for v in given]
+
+
 def torch_convolution(layer: Any) -> Callable[..., Any]:
     """A convolution by PyTorch, whose images are (N, C, H, W); it pads only evenly."""
-    axes, strides, dilations = len(layer.kernel_size), layer.strides, layer.dilation_rate
+    axes = 1 if isinstance(layer, nn.Conv1D) else 2
+    sizes, strides, dilations = windows(layer, axes)
 
     def forward(p, x):
         pads = []
         for i in range(axes):
-            n, extent = x.shape[i + 1], (layer.kernel_size[i] - 1) * dilations[i] + 1
+            n, extent = x.shape[i + 1], (sizes[i] - 1) * dilations[i] + 1
             total = max((-(-n // strides[i]) - 1) * strides[i] + extent - n, 0)
             ways = {"valid": (0, 0), "same": (total // 2, total - total // 2)}
             pads = [*(ways[layer.padding] if layer.padding in ways else layer.padding[i]), *pads]
@@ -38,7 +45,7 @@ def torch_transposed(layer: nn.Conv2DTranspose) -> Callable[..., Any]:
     """PyTorch's whole transposed convolution, cut or extended to the layer's size."""
 
     def forward(p, x):
-        strides, dilations = layer.strides, layer.dilation_rate
+        _, strides, dilations = windows(layer, 2)
         weight = p["weight"].movedim(-1, 1)
         y = F.conv_transpose2d(
             x.movedim(-1, 1), weight, None, strides, 0, 0, layer.groups, dilations
@@ -101,8 +108,23 @@ TRANSPOSED = [
     (nn.Conv2DTranspose(6, 3, padding="same", groups=6), ((4, 5, 6),)),
 ]
 
+BODY = [nn.Conv2D(5, 3, 2, "same", activation="tanh"), nn.Conv2D(4, 3, padding="same")]
+WAY = nn.Conv2D(4, 1, 2, use_bias=False)
+
+
+def torch_residual(p, x):
+    """BODY and WAY, before the activation."""
+    a, b, way = (
+        {key.removeprefix(place): value for key, value in p.items() if key.startswith(place)}
+        for place in ("body.0.", "body.1.", "shortcut.0.")
+    )
+    y = torch_convolution(BODY[1])(b, torch_convolution(BODY[0])(a, x).tanh())
+    return y + torch_convolution(WAY)(way, x)
+
+
 # (layer, shapes, what PyTorch calls it, without the activation)
 CONVOLUTIONS = [
     *((layer, shapes, torch_convolution(layer)) for layer, shapes in PLAIN),
     *((layer, shapes, torch_transposed(layer)) for layer, shapes in TRANSPOSED),
+    (nn.Residual(BODY, WAY, "silu"), ((7, 8, 3), (1, 1, 2)), torch_residual),
 ]

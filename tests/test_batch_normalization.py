@@ -109,12 +109,38 @@ def test_statistics_do_not_depend_on_the_team(rows, team):
         assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0], other, strict=True))
 
 
-def test_a_batch_of_one_value_is_finite():
-    model = network((4,))
-    y = model.forward(draw((4,), 1))
-    assert (y == model.params["0.bias"]).all()
-    np.testing.assert_allclose(model.backward(np.ones((1, 4))), 0, atol=1e-12)
-    assert (model.buffers["0.running_var"] > 0).all()
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1, 1, 37)], ids=str)
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-30])
+def test_a_batch_of_one_value_is_finite(shape, dtype, epsilon, team):
+    """y = bias and no gradients but the bias's; statistics follow, with variance 0."""
+    for members in (1, 2):
+        team(members)
+        model, x = network(shape, dtype, epsilon=epsilon, momentum=0.75), draw(shape, 1, dtype)
+        dy = np.random.default_rng(5).normal(size=x.shape).astype(dtype)
+        assert (model.forward(x) == model.params["0.bias"]).all()
+        assert not model.backward(dy).any() and not model.grads["0.weight"].any()
+        assert (model.grads["0.bias"] == dy.ravel()).all()
+        mean, var = model.buffers.values()
+        np.testing.assert_allclose(mean, 0.25 * x.ravel(), rtol=1e-6)
+        assert (var == 0.75).all()
+
+
+def test_training_goes_on_after_a_batch_of_one():
+    """The last batch of an epoch has one row, of one pixel behind the pooling."""
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(17, 4, 4, 3)), rng.integers(0, 3, 17)
+    layers = [
+        nn.Input((4, 4, 3)), nn.Conv2D(8, 3), nn.BatchNormalization(), nn.Activation("relu"),
+        nn.MaxPool2D(2), nn.Conv2D(5, 1, use_bias=False), nn.BatchNormalization(momentum=0.5),
+        nn.Flatten(), nn.Dense(3, "softmax"),
+    ]  # fmt: skip
+    model = nn.Sequential(layers, seed=0)
+    model.compile("adam", "cross_entropy")
+    losses = model.fit(x, y, batch_size=8, epochs=30, verbose=False).history["loss"]
+    losses += [model.train_on_batch(x[:1], y[:1]) for _ in range(30)]
+    assert np.isfinite(losses).all() and losses[29] < 0.8 * losses[0]
+    assert np.isfinite(model(x)).all() and np.isfinite([*model.buffers["5.running_var"]]).all()
 
 
 def test_training_goes_on_from_a_file_to_the_bit(tmp_path):

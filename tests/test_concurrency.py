@@ -1,5 +1,6 @@
 """One process, many threads: who may train, who may predict, and that others run meanwhile."""
 
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,61 @@ def test_any_number_of_threads_may_be_asked_for(asked):
         assert nn.get_num_threads() >= min(asked, 2)
     finally:
         nn.set_num_threads(before)
+
+
+def test_the_number_of_threads_changes_while_others_run():
+    """Training and predictions that are under way stay safe, and their results right."""
+    images = RNG.normal(size=(64, 16, 16, 8))
+    labels = RNG.integers(0, 10, len(images))
+
+    def trained(after_each):
+        layers = [
+            nn.Input(images.shape[1:]), nn.Conv2D(16, 3, padding="same"), nn.BatchNormalization(),
+            nn.Activation("tanh"), nn.Conv2D(24, 5, 2), nn.Flatten(), nn.Dense(64, "tanh"),
+            nn.Dense(10, "softmax"),
+        ]  # fmt: skip
+        model = nn.Sequential(layers, seed=3, dtype="float64")
+        model.compile(nn.SGD(0.01, momentum=0.9), "cross_entropy")
+        for _ in range(6):
+            model.fit(images, labels, batch_size=16, epochs=2, verbose=False)
+            after_each(model)
+        return model
+
+    before, stop, changes = nn.get_num_threads(), threading.Event(), []
+
+    def change():
+        for n in itertools.cycle((1, 2, 16, 3)):
+            nn.set_num_threads(n)
+            changes.append(n)
+            if stop.wait(1e-4):
+                return
+
+    try:
+        nn.set_num_threads(1)
+        outputs = []
+        still = trained(lambda model: outputs.append(model(images)))
+        with ThreadPoolExecutor(2) as pool:
+            changing = pool.submit(change)
+            predictions = []
+
+            def predict(model):
+                found = pool.submit(lambda: [model(images) for _ in range(4)])
+                predictions.append(found.result())
+
+            try:
+                restless = trained(predict)
+            finally:
+                stop.set()
+            changing.result()
+    finally:
+        nn.set_num_threads(before)
+    assert len(changes) > 100 and len(predictions) == 6
+    for name, value in {**still.params, **still.buffers}.items():
+        found = {**restless.params, **restless.buffers}[name]
+        np.testing.assert_allclose(found, value, rtol=0, atol=1e-9, err_msg=name)
+    for expected, found in zip(outputs, predictions, strict=True):
+        for y in found:
+            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-9)
 
 
 CALLS = {

@@ -20,7 +20,12 @@ def losses(residual: bool) -> list[float]:
     last = [nn.LayerNormalization(), nn.Dense(10, "softmax")]
     model = nn.Sequential([nn.Input((64,)), nn.Dense(16, "relu"), *body, *last], seed=0)
     model.compile(nn.Adam(2e-3), "cross_entropy")
-    return model.fit(x, y, batch_size=64, epochs=10, verbose=False).history["loss"]
+    before = {name: view.copy() for name, view in model.params.items()}
+    found = model.fit(x, y, batch_size=64, epochs=10, verbose=False).history["loss"]
+    if residual:  # all of the depth takes part, not only the way around it
+        still = [name for name, view in model.params.items() if (view == before[name]).all()]
+        assert len(before) > 4 * (LAYERS - 2) and not still
+    return found
 
 
 @pytest.mark.parametrize("residual", [True, False])

@@ -191,6 +191,16 @@ def test_a_file_is_read_in_a_fresh_process(tmp_path):
 RESUMED = [case.optimizer for case in cases.OPTIMIZERS if case.optimizer.kernel is not None]
 
 
+def test_a_network_that_found_its_shapes_by_predicting(tmp_path):
+    model = nn.Sequential([nn.Dense(3)], seed=0)
+    model.compile("adam", "cross_entropy")
+    model(X)
+    loaded = by_file(model, tmp_path / "m")
+    for one in (model, loaded):
+        one.fit(X, Y, epochs=2, verbose=False)
+    assert same(model, loaded)
+
+
 @pytest.mark.parametrize("optimizer", RESUMED, ids=repr)
 def test_resumed_training_is_the_uninterrupted_one_to_the_bit(optimizer, tmp_path):
     whole = classifier(copy.deepcopy(optimizer))

@@ -152,6 +152,8 @@ def test_metrics_count_the_steps_there_are():
     mask = np.arange(STEPS) < lengths[:, None]
     right = model(x, lengths=lengths).argmax(-1) == y
     scores = model.evaluate(x, y, lengths=lengths)
+    in_batches = model.evaluate(x, y, 7, lengths=lengths)
+    assert in_batches["loss"] == pytest.approx(scores["loss"], rel=1e-12)
     assert scores["accuracy"] == pytest.approx(right[mask].mean())
 
 

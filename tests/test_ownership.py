@@ -73,8 +73,9 @@ def test_parameters_can_be_copied():
     copies.append(pickle.loads(pickle.dumps(model.params)))
     assert [type(c) for c in copies] == [dict] * 3
     assert all((c["0.weight"] == model.params["0.weight"]).all() for c in copies)
-    copies[1]["0.weight"] += 1
-    assert (copies[1]["0.weight"] != model.params["0.weight"]).all()
+    assert copies[0]["0.weight"] is model.params["0.weight"]  # shallow: the same views
+    for deep in copies[1:]:
+        assert not np.shares_memory(deep["0.weight"], model.params["0.weight"])
 
 
 def test_a_deep_network_can_be_copied():
@@ -86,6 +87,14 @@ def test_a_deep_network_can_be_copied():
 @pytest.mark.parametrize("layer", [nn.Flatten(), nn.Dropout(0.5), nn.Activation("linear")])
 def test_an_output_may_be_the_input(layer):
     model = nn.Sequential([nn.Input((20,)), layer])
+    x = nn.Input((20,))
+    for network in (model, nn.Model(x, [x, layer(x), nn.Activation("tanh")(layer(x))])):
+        found = network(X)
+        for y in [found] if network is model else found[:2]:
+            assert np.array_equal(y, X) and not np.shares_memory(y, X)
+        if network is not model:
+            assert not np.shares_memory(*found[:2])
+            np.testing.assert_allclose(found[2], np.tanh(X), atol=1e-6)
     model.compile("sgd", "mse", metrics=["mse"])
     scores = model.evaluate(X, np.zeros_like(X))
     assert scores["mse"] == pytest.approx((X.astype(float) ** 2).mean(), rel=1e-6)
@@ -99,6 +108,13 @@ def test_weights_of_steps_must_fit_every_output():
     with pytest.raises(ValueError, match=r"sample_weight of shape \(4, 5\); expected \(4,\)"):
         model.evaluate(*data, sample_weight=np.ones((4, 5)))
     model.evaluate(*data, sample_weight=np.ones(4))
+    model = nn.Model(x, [nn.Dense(3)(x), nn.Dense(1)(x)])
+    model.compile("sgd", "mse")
+    data = np.zeros((4, 5, 2)), [np.ones((4, 5, 3)), np.ones((4, 5, 1))]
+    whole = model.evaluate(*data)["loss"]
+    early = np.tile(np.arange(5) < 2, (4, 1))
+    halves = [model.evaluate(*data, sample_weight=half)["loss"] for half in (early, ~early)]
+    assert min(halves) > 0 and sum(halves) == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

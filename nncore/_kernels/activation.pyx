@@ -1,8 +1,7 @@
 """Activations y = sigma(x). The formulas, each beside its derivative, are in simd/activation.h."""
 from libc.string cimport strcmp
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
-from nncore._kernels.simd cimport (ACTIVATION_USES_X, f32, f32_activation, f64, f64_activation,
-                                   isize)
+from nncore._kernels.simd cimport ACTIVATION_USES_X, f32, f64, isize
 
 
 def names():
@@ -17,12 +16,6 @@ def names():
 
 cdef class Activation(Op):
     """y = sigma(x), elementwise or over the last axis (softmax, log_softmax)."""
-    cdef Tensor x, y
-    cdef readonly str name
-    cdef const f32_activation *sigma
-    cdef const f64_activation *sigma_double
-    cdef bint uses_x
-    cdef isize n, positions   # a row has `positions` vectors of n elements
 
     def __init__(self, str name, Tensor x, Tensor y):
         cdef bytes label = name.encode()

@@ -139,6 +139,8 @@ cdef void backward(BatchNormalization op, Run *run, real *_) noexcept nogil:
         scale[c] = <real> (weight[c] * inverse)
         slope[c] = <real> (weight[c] * inverse * inverse * inverse * second / N)
         offset[c] = <real> (weight[c] * inverse * first / N)
+        if N == 1:  # y = bias whatever x is: not scale times a rounding error
+            scale[c] = slope[c] = offset[c] = 0
         if run.member == 0:
             put(<real *> op.bias.grad, c, first, adds(op, 2))
             put(<real *> op.weight.grad, c, second * inverse, adds(op, 1))
@@ -188,9 +190,6 @@ cdef void add_pieces(double *sums, const real *x, const real *dy, const real *sh
 
 cdef class RunningNormalization(Op):
     """Inference: the same with the running mean and var."""
-    cdef Tensor x, weight, bias, mean, var, y
-    cdef double epsilon
-    cdef isize C, P
 
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor var, Tensor y,
                  double epsilon):

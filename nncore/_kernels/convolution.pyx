@@ -19,21 +19,18 @@ gradient of the weights is cut into as many pieces as members were asked for, ho
 and the pieces' sums are added in order.
 """
 from nncore._kernels cimport threads
+from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
+                                         Algorithm, pack, run_plain, run_tiles, run_units, sizes,
+                                         weight_units)
+from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
                                      winograd_is_faster)
-from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, gemm, isize,
-                                   real, sum_rows, vector_bytes, winograd_run, winograd_weight)
+from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, finish,
+                                   finish_piece, gemm, isize, real, sum_rows, vector_bytes,
+                                   winograd_weight)
 
 from nncore._kernels.threads import largest
-
-cdef enum Algorithm:
-    PLAIN
-    PRODUCT
-    DIRECT
-    PATCHES
-    DEPTHWISE
-    WINOGRAD
 
 ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", "overlap")
 
@@ -63,9 +60,12 @@ cdef isize lines(isize bytes) noexcept nogil:
     return (bytes + LINE - 1) // LINE * LINE
 
 
-cdef class Convolution(Op):
-    """y = x * weight + b; geometry: strides, dilations, and the zeros above and left."""
-    cdef Tensor x, weight, bias, y
+cdef class Convolution(Finishing):
+    """y = x * weight + b; geometry: strides, dilations, and the zeros above and left.
+
+    ``keep``: the plan does not train, so packed weights are kept for the next run.
+    """
+    cdef Tensor x, packed_weight
     cdef conv_pass down
     cdef bint transposed, by_images, overlaps
     cdef bint wide            # winograd's members share channels, not tiles or images
@@ -76,11 +76,12 @@ cdef class Convolution(Op):
     cdef isize packed         # bytes of packed weights at most
 
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
-                 groups=1, rows=1, transposed=False):
+                 groups=1, rows=1, transposed=False, keep=False):
         cdef conv_pass *p = &self.down
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.transposed = transposed
+        self.alone = transposed  # whose outputs lie phase by phase
         image, map = [(1,) * (3 - len(t.shape)) + t.shape
                       for t in ((y, x) if transposed else (x, y))]
         p.H, p.W, p.C = image
@@ -99,6 +100,29 @@ cdef class Convolution(Op):
         self.backward_by_rows = False
         self.choose(rows)
         self.measure()
+        if keep and self.packs_all():
+            self.keep()
+
+    cdef bint packs_all(self):
+        """Whether there is one packing of the weights for the whole forward pass."""
+        return (self.chosen not in (PLAIN, PRODUCT) and not self.transposed and not self.wide)
+
+    def keep(self):
+        cdef isize elements, scratch
+        sizes(self.chosen, &self.down, self.is_double, &elements, &scratch)
+        self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
+        self.kept = (self.packed_weight,)
+        self.prepares = True
+
+    cdef void prepare(self) noexcept nogil:
+        self.fold()
+        if self.packed_weight is not None:
+            if self.is_double:
+                pack[double](self.chosen, &self.down, <double *> self.packed_weight.data,
+                             <const double *> self.weights())
+            else:
+                pack[float](self.chosen, &self.down, <float *> self.packed_weight.data,
+                            <const float *> self.weights())
 
     def choose(self, rows):
         """The algorithm, and the units of work for so many images at most."""
@@ -182,14 +206,10 @@ cdef class Convolution(Op):
 
     cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil:
         cdef isize a, b
-        if self.chosen == DEPTHWISE:
-            (f64.depthwise_sizes if self.is_double else f32.depthwise_sizes)(p, &a, &b)
-        elif self.chosen == WINOGRAD:
-            a = 0
-            b = (f64.winograd_scratch if self.is_double else f32.winograd_scratch)(p)
-        else:
-            (f64.conv_sizes if self.is_double else f32.conv_sizes)(p, &a, &b)
-        packed[0], work[0] = max(packed[0], a), max(work[0], b)
+        sizes(self.chosen, p, self.is_double, &a, &b)
+        if self.chosen != WINOGRAD:  # it packs where it works
+            packed[0] = max(packed[0], a)
+        work[0] = max(work[0], b)
 
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -205,18 +225,21 @@ cdef class Convolution(Op):
 
 
 cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:
-    cdef const real *bias = <const real *> op.bias.data if op.bias is not None else NULL
+    cdef const real *bias = <const real *> op.biases()
+    cdef finish storage
+    cdef const finish *f = op.finishing(&storage)
     if op.transposed:
         run_up(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
     else:
-        run_down(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
+        run_down(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False,
+                 f)
 
 
 cdef void backward(Convolution op, Run *run, real *_) noexcept nogil:
     cdef real *dx = <real *> op.x.grad
     cdef const real *dy = <const real *> op.y.grad
     if dx != NULL and op.transposed:
-        run_down(op, run, dx, dy, NULL, False, adds(op, 0))
+        run_down(op, run, dx, dy, NULL, False, adds(op, 0), NULL)
     elif dx != NULL:
         run_up(op, run, dx, dy, NULL, False, adds(op, 0))
     if op.weight.grad != NULL:
@@ -226,16 +249,19 @@ cdef void backward(Convolution op, Run *run, real *_) noexcept nogil:
 # ---- y = x * weight ------------------------------------------------------------------------------
 
 cdef void run_down(Convolution op, Run *run, real *map, const real *image, const real *bias,
-                   bint by_images, bint add) noexcept nogil:
+                   bint by_images, bint add, const finish *f) noexcept nogil:
     """From images to maps."""
     cdef conv_pass *p = &op.down
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> op.weight.data,
+        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> op.weights(),
              1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
+        if f != NULL:
+            finish_piece(f, map, begin * p.O, (end - begin) * p.O)
     else:
-        run_pass(op, run, p, map, image, bias, by_images, add)
+        run_pass(op, run, p, map, image, bias, by_images, add, f,
+                 NULL if op.packed_weight is None else op.packed_weight.data)
 
 
 cdef void run_up(Convolution op, Run *run, real *image, const real *map, const real *bias,
@@ -261,7 +287,7 @@ cdef void run_up(Convolution op, Run *run, real *image, const real *map, const r
     for row in range(min(op.down.stride_h, op.down.H)):
         for column in range(min(op.down.stride_w, op.down.W)):
             op.up(&p, row, column)
-            run_pass(op, run, &p, image, map, bias, by_images, add)
+            run_pass(op, run, &p, image, map, bias, by_images, add, NULL, NULL)
 
 
 cdef void share_pixels(Convolution op, Run *run, bint by_images, isize *begin,
@@ -271,52 +297,30 @@ cdef void share_pixels(Convolution op, Run *run, bint by_images, isize *begin,
 
 
 cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const real *x,
-                   const real *bias, bint by_images, bint add) noexcept nogil:
-    """This member's share of one pass."""
-    cdef isize n = units(p), begin, end
-    cdef const real *weight = <const real *> op.weight.data
+                   const real *bias, bint by_images, bint add, const finish *f,
+                   char *kept) noexcept nogil:
+    """This member's share of one pass; kept: the packed weights, if they are."""
+    cdef isize n = units(p), begin = 0, end = p.O, first = 0, last
+    cdef const real *weight = <const real *> op.weights()
     cdef char *packed = run.scratch + op.sums + op.bias_sums
     cdef char *scratch = packed + op.packed
     if op.chosen == PLAIN:
         share(run.rows, 1, run, &begin, &end)
-        if real is float:
-            f32.conv_plain(p, y, x, weight, bias, begin, end, add)
+        run_plain(p, y, x, weight, bias, begin, end, add, f)
+    elif op.chosen == WINOGRAD:
+        n, last = tiles(p), run.rows * tiles(p)
+        if op.wide:
+            share(p.O, UNIT_CHANNELS, run, &begin, &end)
         else:
-            f64.conv_plain(p, y, x, weight, bias, begin, end, add)
-        return
-    if op.chosen == WINOGRAD:
-        winograd(op, run, p, y, x, weight, bias, by_images, add, scratch)
-        return
-    share(run.rows * n, n if by_images else 1, run, &begin, &end)
-    if begin == end:
-        return
-    if real is float:
-        if op.chosen == DEPTHWISE:
-            f32.depthwise_pack(<float *> packed, p, weight)
-            f32.depthwise_run(p, y, x, <float *> packed, bias, begin, end, add, <float *> scratch)
-        else:
-            f32.conv_pack(<float *> packed, p, weight)
-            f32.conv_run(p, y, x, <float *> packed, bias, begin, end, add, <float *> scratch)
+            share(run.rows * n, n if by_images else 1, run, &first, &last)
+        run_tiles(p, y, x, weight, <const real *> kept, bias, first, last, begin, end, add, f,
+                  scratch)
     else:
-        if op.chosen == DEPTHWISE:
-            f64.depthwise_pack(<double *> packed, p, weight)
-            f64.depthwise_run(p, y, x, <double *> packed, bias, begin, end, add,
-                              <double *> scratch)
-        else:
-            f64.conv_pack(<double *> packed, p, weight)
-            f64.conv_run(p, y, x, <double *> packed, bias, begin, end, add, <double *> scratch)
-
-
-cdef void winograd(Convolution op, Run *run, const conv_pass *p, real *y, const real *x,
-                   const real *weight, const real *bias, bint by_images, bint add,
-                   char *scratch) noexcept nogil:
-    """This member's share of one pass: channels where they are wide, else tiles."""
-    cdef isize n = tiles(p), first = 0, last = run.rows * n, begin = 0, end = p.O
-    if op.wide:
-        share(p.O, UNIT_CHANNELS, run, &begin, &end)
-    else:
-        share(run.rows * n, n if by_images else 1, run, &first, &last)
-    winograd_run(p, y, x, weight, bias, first, last, begin, end, add, scratch)
+        share(run.rows * n, n if by_images else 1, run, &begin, &end)
+        if begin < end and kept == NULL:
+            pack(op.chosen, p, <real *> packed, weight)
+            kept = packed
+        run_units(op.chosen, p, y, x, <const real *> kept, bias, begin, end, add, f, scratch)
 
 
 # ---- the gradients of weight and bias ------------------------------------------------------------
@@ -369,19 +373,11 @@ cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, co
     if op.chosen == PRODUCT:
         gemm(sums, p.C, map + begin * p.O, 1, p.O, image + begin * p.C, p.C, 1, p.O, p.C,
              end - begin, False, <const real *> NULL, scratch)
-    elif op.chosen == DEPTHWISE:
-        if real is float:
-            f32.depthwise_weight(p, sums, map, image, begin, end, <float *> scratch)
-        else:
-            f64.depthwise_weight(p, sums, map, image, begin, end, <double *> scratch)
     elif op.chosen == WINOGRAD:
         if not op.wide:  # those are shared out later, whole
             winograd_weight(p, sums, map, image, begin, end, 0, p.O, False, scratch)
     elif op.chosen != PLAIN:
-        if real is float:
-            f32.conv_weight(p, sums, map, image, begin, end, <float *> scratch)
-        else:
-            f64.conv_weight(p, sums, map, image, begin, end, <double *> scratch)
+        weight_units(op.chosen, p, sums, map, image, begin, end, scratch)
 
 
 cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,

@@ -7,9 +7,10 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 (BLAS, where it is called, promises no order).
 """
 from nncore._kernels cimport blas
+from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
-from nncore._kernels.simd cimport (f32, f64, gemm, gemm_dot, gemv, isize, real, sum_rows,
-                                   vector_bytes)
+from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemv, isize,
+                                   real, sum_rows, vector_bytes)
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
@@ -29,12 +30,13 @@ cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
 
 cdef void dense_forward(real *y, const real *x, const real *weight, const real *bias, isize B,
                         isize I, isize O, isize begin, isize end, bint by_rows, bint use_blas,
-                        isize lanes, void *scratch) noexcept nogil:
-    """y = x W^T + b for the rows or units begin..end."""
+                        isize lanes, const finish *f, void *scratch) noexcept nogil:
+    """y = x W^T + b for the rows or units begin..end, finished by f unless that is NULL."""
     cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
     cdef isize unit = 0 if by_rows else begin, units = O if by_rows else end - begin
-    cdef isize r, o
-    y += row * O + unit
+    cdef isize r, o, at = row * O + unit
+    cdef real *whole = y
+    y += at
     x += row * I
     weight += unit * I
     if bias != NULL:
@@ -52,6 +54,12 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:
         gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, scratch)
+    if f != NULL:
+        if units == O:
+            finish_piece(f, whole, at, rows * O)
+        else:
+            for r in range(rows):
+                finish_piece(f, whole, at + r * O, units)
 
 
 cdef void dense_backward_input(real *dx, const real *dy, const real *weight, isize B, isize I,
@@ -93,9 +101,9 @@ cdef bint prefers_blas(isize B, isize I, isize O, bint is_double):
     return B >= BLAS_ROWS and min(I, O) >= BLAS_WIDTH and (is_double or bytes == 32)
 
 
-cdef class Dense(Op):
+cdef class Dense(Finishing):
     """y = x W^T + b over the last axis of x; axes between the batch and it count as rows."""
-    cdef Tensor x, y, weight, bias
+    cdef Tensor x
     cdef isize I, O, positions, lanes
     cdef bint units_by_rows, inputs_by_rows
 
@@ -147,20 +155,23 @@ cdef class Dense(Op):
 
     cdef void forward_share(self, Run *run) noexcept nogil:
         cdef isize B = run.rows * self.positions, begin, end
-        cdef char *bias = self.bias.data if self.bias is not None else NULL
+        cdef finish storage
+        cdef const finish *f = self.finishing(&storage)
+        cdef char *weight = self.weights()
+        cdef char *bias = self.biases()
         if self.units_by_rows:
             share(B, self.positions, run, &begin, &end)
         else:
             share(self.O, UNIT, run, &begin, &end)
         if self.is_double:
             dense_forward(<double *> self.y.data, <const double *> self.x.data,
-                          <const double *> self.weight.data, <const double *> bias, B, self.I,
-                          self.O, begin, end, self.units_by_rows, self.uses_blas, self.lanes,
+                          <const double *> weight, <const double *> bias, B, self.I, self.O,
+                          begin, end, self.units_by_rows, self.uses_blas, self.lanes, f,
                           run.scratch)
         else:
             dense_forward(<float *> self.y.data, <const float *> self.x.data,
-                          <const float *> self.weight.data, <const float *> bias, B, self.I,
-                          self.O, begin, end, self.units_by_rows, self.uses_blas, self.lanes,
+                          <const float *> weight, <const float *> bias, B, self.I, self.O,
+                          begin, end, self.units_by_rows, self.uses_blas, self.lanes, f,
                           run.scratch)
 
     cdef void backward_share(self, Run *run) noexcept nogil:

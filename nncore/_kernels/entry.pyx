@@ -10,6 +10,7 @@ from libc.math cimport INFINITY
 from nncore._kernels.arrays cimport Array, copied, look
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
+from nncore._kernels.threads cimport most_members
 
 cdef enum:
     NOT_SIMPLE = -1
@@ -30,6 +31,7 @@ if hasattr(os, "register_at_fork"):
 cdef class Entry:
     """The base of Model: its plans that are ready to run."""
     cdef list first, more             # idle inference plans by the bit length of their capacity
+    cdef public Py_ssize_t stretch    # rows that one member takes at a time in inference
     cdef object parameters            # whose gradients these are, by name:
     cdef list gradient_items
     cdef public Loop trainer          # the plan of a training step, once there is one
@@ -39,6 +41,16 @@ cdef class Entry:
 
     def __cinit__(self, *args, **options):
         self.first, self.more = [None] * 64, [[] for _ in range(64)]
+        self.stretch = 1
+
+    cpdef int size_for(self, Py_ssize_t rows):
+        """Inference on so many rows goes through a plan for 2**size rows, at a time."""
+        cdef int size = 0
+        rows = min(rows, self.stretch * most_members()) - 1
+        while rows > 0:
+            rows >>= 1
+            size += 1
+        return size
 
     cpdef object borrow(self, int size):
         """An inference plan for up to 2**size rows that no other thread runs, or None."""
@@ -81,14 +93,10 @@ cdef class Entry:
         Works before `compile`, from many threads at once.
         """
         cdef Array found
-        cdef Py_ssize_t rows
-        cdef int size = 0
+        cdef int size
         if lengths is not None or not look(x, &found):
             return self._infer(x, lengths)
-        rows = found.shape[0] - 1
-        while rows > 0:
-            rows >>= 1
-            size += 1
+        size = self.size_for(found.shape[0])
         plan = self.borrow(size)
         if plan is None:
             return self._infer(x)

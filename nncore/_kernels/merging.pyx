@@ -9,7 +9,6 @@ from nncore._kernels.simd cimport isize, real
 
 cdef class Merge(Op):
     """What the ops here share: y from a and b."""
-    cdef Tensor a, b, y
 
     def __init__(self, Tensor a, Tensor b, Tensor y):
         self.connect((a, b), (y,))

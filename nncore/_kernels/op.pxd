@@ -28,7 +28,7 @@ cdef class Tensor:
 
 
 cdef class Op:
-    cdef readonly tuple inputs, outputs, saved
+    cdef readonly tuple inputs, outputs, saved, kept
     cdef readonly bint is_double
     cdef public unsigned long long add
     cdef public str layer
@@ -37,10 +37,11 @@ cdef class Op:
     cdef public bint forward_by_rows, backward_by_rows
     cdef public bint backward_reads_x, backward_reads_y
     cdef public bint in_place
-    cdef public bint holds_gil, uses_blas, commits
+    cdef public bint holds_gil, uses_blas, commits, prepares
     cdef public double work
-    cdef public Py_ssize_t scratch_size
+    cdef public Py_ssize_t scratch_size, steps
 
+    cdef void prepare(self) noexcept nogil
     cdef void forward(self, Run *run) noexcept nogil
     cdef void backward(self, Run *run) noexcept nogil
     cdef void commit(self, Py_ssize_t rows) noexcept nogil

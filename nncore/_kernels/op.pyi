@@ -32,6 +32,7 @@ class Op:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     saved: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...]
     is_double: bool
     add: int
     layer: str
@@ -44,8 +45,10 @@ class Op:
     holds_gil: bool
     uses_blas: bool
     commits: bool
+    prepares: bool
     work: float
     scratch_size: int
+    steps: int
 
     def __new__(cls, *args: Any, **options: Any) -> Self: ...
     def connect(

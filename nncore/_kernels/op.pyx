@@ -53,9 +53,13 @@ cdef class Op:
     - ``backward_reads_x``, ``backward_reads_y``: the values must be kept for the backward pass;
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;
+    - ``steps``: it goes over all rows step by step, so many times, each on a part of a row;
     - ``scratch_size``: bytes of working memory for each member;
     - ``saved``: tensors of its own that live from its forward to its backward pass;
-    - ``commits``: `commit` changes buffers (running statistics) once a step is known to be good.
+    - ``commits``: `commit` changes buffers (running statistics) once a step is known to be good;
+    - ``prepares``: `prepare` makes of the weights what `forward` reads, before the first run and
+      after each change of them, in the tensors ``kept``, which live as long as the plan. Plans
+      that train do not have it.
 
     All members run every op, so within one that is not by rows they may meet at
     `threads.barrier(run.members)`. Results must not depend on how many members came, only on how
@@ -63,9 +67,10 @@ cdef class Op:
     """
 
     def __cinit__(self, *args, **options):
-        self.inputs = self.outputs = self.saved = ()
+        self.inputs = self.outputs = self.saved = self.kept = ()
         self.forward_by_rows = self.backward_by_rows = True
         self.backward_reads_x = True
+        self.steps = 1
 
     def connect(self, inputs, outputs, saved=()):
         """Called once by each op's constructor."""
@@ -76,6 +81,9 @@ cdef class Op:
         self.is_double = self.outputs[0].itemsize == 8 if outputs else self.inputs[0].itemsize == 8
         for tensor in outputs:
             tensor.producer = self
+
+    cdef void prepare(self) noexcept nogil:
+        """On one member, before all members' forward."""
 
     cdef void forward(self, Run *run) noexcept nogil:
         pass

@@ -2,11 +2,13 @@ from nncore._kernels.arrays cimport Array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
+from nncore._kernels.weights cimport Weights
 
 cdef enum Phase:
     FORWARD = 1
     BACKWARD = 2
     UPDATE = 4
+    PREPARE = 8                  # before FORWARD, where the weights have changed
 
 cdef struct Member:              # what a member tells the others, on a cache line of its own
     int bad                      # the first op that refused data
@@ -28,7 +30,13 @@ cdef class Loop:
     cdef int loss_count
     cdef void **commits          # Op
     cdef int commit_count
-    cdef list output_aliases
+    cdef void **preparing        # Op
+    cdef int prepare_count
+    cdef Weights weights
+    cdef public unsigned long long prepared  # for this state of the weights; 0: for none
+    cdef object output_owner
+    cdef void **outputs          # Tensor: all that lie in the output's memory
+    cdef int output_count        # 0: not a plan for `infer`
     cdef char *output_home       # in the arena; `infer` puts the output elsewhere
     cdef tuple output_shape
     cdef bint output_is_double
@@ -52,7 +60,10 @@ cdef class Loop:
     cdef readonly int bad
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
-    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows)
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output)
+    cdef int run_stretches(self, int phases, Py_ssize_t first, Py_ssize_t rows,
+                           char *output) noexcept nogil
+    cdef void put_output(self, char *output) noexcept nogil
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void commit_all(self) noexcept nogil

@@ -5,11 +5,13 @@ import numpy as np
 from typing_extensions import disjoint_base
 
 from nncore._kernels.op import Op
+from nncore._kernels.weights import Weights
 
 @disjoint_base
 class Loop:
     predictions: list[Any]
     key: int
+    prepared: int
     capacity: int
     most_members: int
     uses_blas: bool
@@ -25,6 +27,7 @@ class Loop:
         backward: list[Any],
         forward_meets: list[bool],
         backward_meets: list[bool],
+        weights: Weights,
     ) -> None: ...
     def set_memory(
         self, capacity: int, most_members: int, scratch: int, scratch_size: int

@@ -13,6 +13,7 @@ from nncore._kernels.arrays cimport Array, array_data, look, new_array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
+from nncore._kernels.weights cimport Weights
 
 from nncore._kernels import blas
 
@@ -24,6 +25,17 @@ cdef enum:  # what a run returns
     GOOD = 0
     BAD_DATA = 1
     NOT_FINITE = 2
+
+
+cdef void **pointers(list objects) except NULL:
+    """The objects as an array for C, to be freed; the list keeps them alive."""
+    cdef void **found = <void **> calloc(len(objects) + 1, sizeof(void *))
+    cdef int i
+    if found == NULL:
+        raise MemoryError
+    for i in range(<int> len(objects)):
+        found[i] = <void *> objects[i]
+    return found
 
 
 cdef void member_main(void *loop, int member, int members) noexcept nogil:
@@ -72,38 +84,34 @@ cdef class Loop:
         free(self.feeds)
         free(self.losses)
         free(self.commits)
+        free(self.preparing)
+        free(self.outputs)
         free(self.members)
 
-    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets):
+    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets,
+                Weights weights):
         """The ops to run, in order; ``..._meets``: whether the team meets before each."""
         cdef int i
-        self.owners = (forward, backward)
+        self.owners, self.weights = (forward, backward), weights
         self.gathers = [op for op in forward if isinstance(op, Gather)]
         self.forwards, self.backwards = <int> len(forward), <int> len(backward)
         self.feed_count = <int> len(self.gathers)
-        self.forward_ops = <void **> calloc(self.forwards + 1, sizeof(void *))
-        self.backward_ops = <void **> calloc(self.backwards + 1, sizeof(void *))
+        self.forward_ops, self.backward_ops = pointers(forward), pointers(backward)
+        self.feeds = pointers(self.gathers)
         self.forward_meets = <char *> calloc(self.forwards + 1, 1)
         self.backward_meets = <char *> calloc(self.backwards + 1, 1)
-        self.feeds = <void **> calloc(self.feed_count + 1, sizeof(void *))
         self.members = <Member *> calloc(threads.TEAM_MAX, sizeof(Member))
         for i, op in enumerate(forward):
-            self.forward_ops[i], self.forward_meets[i] = <void *> op, forward_meets[i]
+            self.forward_meets[i] = forward_meets[i]
             (<Op> op).number = i + 1
-        for i, op in enumerate(backward):
-            self.backward_ops[i], self.backward_meets[i] = <void *> op, backward_meets[i]
-        for i, op in enumerate(self.gathers):
-            self.feeds[i] = <void *> op
+        for i in range(self.backwards):
+            self.backward_meets[i] = backward_meets[i]
         losses = [op for op in forward if not op.outputs]
-        self.loss_count = <int> len(losses)
-        self.losses = <void **> calloc(self.loss_count + 1, sizeof(void *))
-        for i, op in enumerate(losses):
-            self.losses[i] = <void *> op
+        self.losses, self.loss_count = pointers(losses), <int> len(losses)
         committing = [op for op in forward if op.commits]
-        self.commit_count = <int> len(committing)
-        self.commits = <void **> calloc(self.commit_count + 1, sizeof(void *))
-        for i, op in enumerate(committing):
-            self.commits[i] = <void *> op
+        self.commits, self.commit_count = pointers(committing), <int> len(committing)
+        preparing = [op for op in forward if op.prepares]
+        self.preparing, self.prepare_count = pointers(preparing), <int> len(preparing)
         self.work = sum([op.work for op in forward])
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
@@ -115,7 +123,8 @@ cdef class Loop:
 
     def set_output(self, list aliases, tuple shape):
         """The tensors that lie in the output's memory, for `infer`."""
-        self.output_aliases, self.output_shape = aliases, shape
+        self.output_owner, self.output_shape = aliases, shape
+        self.outputs, self.output_count = pointers(aliases), <int> len(aliases)
         self.output_home = (<Tensor> aliases[0]).data
         self.output_is_double = (<Tensor> aliases[0]).itemsize == 8
 
@@ -162,8 +171,10 @@ cdef class Loop:
                 self.bad = self.members[i].bad
         if self.bad:
             return BAD_DATA
-        if phases & UPDATE and self.members[0].refused:
-            return NOT_FINITE
+        if phases & UPDATE:
+            if self.members[0].refused:
+                return NOT_FINITE
+            self.weights.steps += 1
         return GOOD
 
     cdef void run_member(self, int member, int members) noexcept nogil:
@@ -177,6 +188,11 @@ cdef class Loop:
         run.slots, run.slot_size = self.scratch, self.scratch_size
         run.denormals = denormals
         run.bad = 0
+        if self.phases & PREPARE:
+            for i in range(self.prepare_count):
+                if i % members == member:
+                    (<Op> self.preparing[i]).prepare()
+            threads.barrier(members)
         if self.phases & FORWARD:
             for i in range(self.forwards):
                 if self.forward_meets[i]:
@@ -238,16 +254,46 @@ cdef class Loop:
         for i in range(self.commit_count):
             (<Op> self.commits[i]).commit(self.rows)
 
-    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows):
-        """`run` without the GIL, but where that would cost more than the run."""
+    cdef void put_output(self, char *output) noexcept nogil:
+        """Where the next run leaves the output."""
+        cdef int i
+        for i in range(self.output_count):
+            (<Tensor> self.outputs[i]).data = output
+
+    cdef int run_stretches(self, int phases, Py_ssize_t first, Py_ssize_t rows,
+                           char *output) noexcept nogil:
+        """`run`, again and again where there are more rows than the plan holds: inference goes
+        through the network stretch by stretch, in memory that stays in a cache."""
+        cdef Py_ssize_t stretches = (rows + self.capacity - 1) // self.capacity, n
+        cdef int status = GOOD
+        while stretches > 0 and status == GOOD:
+            n = (rows + stretches - 1) // stretches
+            self.put_output(output)
+            status = self.run(phases, first, n)
+            if self.output_count:
+                output += n * (<Tensor> self.outputs[0]).size * (<Tensor> self.outputs[0]).itemsize
+            phases &= ~PREPARE
+            first += n
+            rows -= n
+            stretches -= 1
+        return status
+
+    cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output):
+        """`run_stretches` without the GIL, but where that would cost more than the run."""
         cdef int status
+        cdef unsigned long long state
+        if self.prepare_count and phases & FORWARD:
+            state = self.weights.state()
+            if state == 0 or state != self.prepared:
+                phases |= PREPARE
+                self.prepared = state
         if self.work * rows < WORTH_THE_GIL and not self.uses_blas:
-            return self.run(phases, first, rows)
+            return self.run_stretches(phases, first, rows, output)
         try:
             if self.uses_blas:
                 blas.hold()
             with nogil:
-                status = self.run(phases, first, rows)
+                status = self.run_stretches(phases, first, rows, output)
         finally:
             if self.uses_blas:
                 blas.release()
@@ -267,10 +313,7 @@ cdef class Loop:
             if phases & FORWARD and first + rows > (<Gather> gather).rows:
                 raise ValueError(f"rows {first}..{first + rows} of {(<Gather> gather).rows}")
         self.rate, self.step = rate, step
-        if self.output_aliases is not None:
-            for tensor in self.output_aliases:
-                (<Tensor> tensor).data = self.output_home
-        status = self.run_released(phases, first, rows)
+        status = self.run_released(phases, first, rows, self.output_home)
         if phases & UPDATE and status == GOOD:
             self.update.step += 1
         return status
@@ -335,6 +378,7 @@ cdef class Loop:
     def commit(self):
         """Lets the ops keep what the last forward pass left them: running statistics."""
         self.commit_all()
+        self.weights.change()
 
     @property
     def batch_rows(self):
@@ -356,13 +400,11 @@ cdef class Loop:
         cdef Gather gather = <Gather> self.feeds[0]
         cdef Py_ssize_t rows = found.shape[0]
         cdef int status
-        if (self.output_aliases is None or self.feed_count != 1
-                or not 0 < rows <= self.capacity or not gather.take(x, found)):
+        if (self.output_count == 0 or self.feed_count != 1 or rows == 0
+                or not gather.take(x, found)):
             return None
         y = new_array(rows, self.output_shape, self.output_is_double)
-        for tensor in self.output_aliases:
-            (<Tensor> tensor).data = array_data(y)
-        status = self.run_released(FORWARD, 0, rows)
+        status = self.run_released(FORWARD, 0, rows, array_data(y))
         gather.close()
         if status != GOOD:
             self.fail(status)

@@ -35,7 +35,7 @@ cdef isize stored(Recurrence op, Shard *s, isize t, isize chunk_start) noexcept 
 cdef isize state_at(Recurrence op, Shard *s, isize t) noexcept nogil
 cdef isize gates_together(Recurrence op, const isize *at, isize g, isize end,
                           bint whole) noexcept nogil
-cdef void pack_forward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil
+cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) noexcept nogil
 cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil
 cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
                            bint of_x, isize gate, isize end, char *scratch) noexcept nogil

@@ -83,6 +83,7 @@ cdef class Recurrence(Op):
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
         self.backward_reads_x = False
+        self.steps = self.T
         self.work = 2.0 * self.T * self.G * self.H * (self.I + self.H) + 50.0 * self.T * self.H
         cdef isize chunk_rows = self.chunk * rows, gates = self.G * self.H
         if self.is_double:
@@ -112,7 +113,13 @@ cdef class Recurrence(Op):
             size = max(gates * self.I, self.G * self.H * filled(self.I))
             self.packed_ih = plan.workspace((size,))
             self.packed_hh = plan.workspace((gates * self.H,))
-            saved += [self.packed_ih, self.packed_hh]
+            most, fewest = threads.largest(), plan.most_rows // 2 + 1
+            # Packed when the weights change, not once a run, if members will not share units.
+            self.prepares = not self.training and (most == 1 or fewest >= FEW_ROWS * most)
+            if self.prepares:
+                self.kept = (self.packed_ih, self.packed_hh)
+            else:
+                saved += [self.packed_ih, self.packed_hh]
         if self.training:
             self.dh = plan.tensor((self.ldh,))
             saved += [self.dh]
@@ -131,7 +138,8 @@ cdef class Recurrence(Op):
 
 cdef int shard_count(Recurrence op, Run *run) noexcept nogil:
     """Into how many shards the rows are cut; one: members share its units."""
-    if op.packs and (run.rows >= FEW_ROWS * run.asked or op.H < UNIT * run.asked):
+    if op.prepares or op.packs and (run.rows >= FEW_ROWS * run.asked
+                                    or op.H < UNIT * run.asked):
         return <int> min(run.asked, run.rows)
     return 1
 
@@ -207,16 +215,16 @@ cdef isize gates_together(Recurrence op, const isize *at, isize g, isize end,
     return n
 
 
-cdef void pack_forward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil:
-    """This member's part of W_ih^T and W_hh^T."""
-    pack_gates(op, run, s, <real *> op.packed_ih.data, <const real *> op.weight_ih.data, op.I,
-               op.x_at)
-    pack_gates(op, run, s, <real *> op.packed_hh.data, <const real *> op.weight_hh.data, op.H,
-               op.h_at)
+cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) noexcept nogil:
+    """W_ih^T and W_hh^T for the shard's units; if they are all of them, a part of these."""
+    pack_gates(op, s, part, parts, <real *> op.packed_ih.data,
+               <const real *> op.weight_ih.data, op.I, op.x_at)
+    pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
+               <const real *> op.weight_hh.data, op.H, op.h_at)
 
 
-cdef void pack_gates(Recurrence op, Run *run, Shard *s, real *packed, const real *weight, isize K,
-                     const isize *at) noexcept nogil:
+cdef void pack_gates(Recurrence op, Shard *s, int part, int parts, real *packed,
+                     const real *weight, isize K, const isize *at) noexcept nogil:
     cdef isize g = 0, n, units
     while g < op.G:
         n = gates_together(op, at, g, op.G, s.whole)
@@ -224,7 +232,7 @@ cdef void pack_gates(Recurrence op, Run *run, Shard *s, real *packed, const real
         if units > 0:
             gemm_pack(packed + (g * filled_units(op.H) + s.begin) * K,
                       weight + (g * op.H + s.begin) * K, 1, K, units, K, op.most,
-                      run.member if s.whole else 0, run.members if s.whole else 1)
+                      part if s.whole else 0, parts if s.whole else 1)
         g += n
 
 

@@ -29,6 +29,14 @@ cdef enum:
 
 
 cdef class Recurrent(Recurrence):
+    cdef void prepare(self) noexcept nogil:
+        cdef Shard s
+        s.begin, s.end, s.whole = 0, self.H, True
+        if self.is_double:
+            pack_forward[double](self, &s, 0, 1, NULL)
+        else:
+            pack_forward[float](self, &s, 0, 1, NULL)
+
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:
             forward[double](self, run, NULL)
@@ -79,8 +87,8 @@ cdef void forward(Recurrent op, Run *run, real *_) noexcept nogil:
         number += run.members
     if run.member == 0:
         add_biases(op, _)
-    if op.packs:
-        pack_forward(op, run, &s, _)
+    if op.packs and not op.prepares:
+        pack_forward(op, &s, run.member, run.members, _)
     if run.members > 1:
         threads.barrier(run.members)
     number = run.member if s.whole else 0

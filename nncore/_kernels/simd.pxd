@@ -35,6 +35,9 @@ cdef extern from "simd/simd.h" nogil:
         isize w_first, w_group, w_o, w_i, w_j, w_c
         isize block_h, block_w
         int source
+    ctypedef struct finish:
+        const void *plus
+        const void *sigma
     enum:
         CELL_RNN_TANH
         CELL_RNN_RELU
@@ -72,6 +75,7 @@ cdef extern from "simd/simd.h" nogil:
                      const float *bias, int far) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*finish_piece)(const finish *f, float *y, isize at, isize n) noexcept nogil
         void (*channel_moments)(double *s, double *q, const float *x, const float *shift, isize P,
                                 isize C) noexcept nogil
         void (*channel_products)(double *s, double *q, const float *dy, const float *x,
@@ -126,7 +130,7 @@ cdef extern from "simd/simd.h" nogil:
                                 isize columns) noexcept nogil
         void (*conv_pack)(float *packed, const conv_pass *p, const float *weight) noexcept nogil
         void (*conv_run)(const conv_pass *p, float *y, const float *x, const float *packed,
-                         const float *bias, isize begin, isize end, int add,
+                         const float *bias, isize begin, isize end, int add, const finish *f,
                          float *scratch) noexcept nogil
         void (*conv_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
                             isize begin, isize end, float *scratch) noexcept nogil
@@ -137,7 +141,7 @@ cdef extern from "simd/simd.h" nogil:
                                const float *weight) noexcept nogil
         void (*depthwise_run)(const conv_pass *p, float *y, const float *x, const float *packed,
                               const float *bias, isize begin, isize end, int add,
-                              float *scratch) noexcept nogil
+                              const finish *f, float *scratch) noexcept nogil
         void (*depthwise_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
                                  isize begin, isize end, float *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
@@ -150,8 +154,11 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_plain_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
         void (*winograd_run)(const conv_pass *p, float *y, const float *x, const float *weight,
-                             const float *bias, isize first, isize last, isize begin, isize end,
-                             int add, float *scratch) noexcept nogil
+                             const float *kept, const float *bias, isize first, isize last,
+                             isize begin, isize end, int add, const finish *f,
+                             float *scratch) noexcept nogil
+        void (*winograd_pack)(float *kept, const conv_pass *p, const float *weight) noexcept nogil
+        isize (*winograd_packed)(const conv_pass *p) noexcept nogil
         void (*winograd_weight)(const conv_pass *p, float *dw, const float *dy, const float *x,
                                 isize first, isize last, isize begin, isize end, int add,
                                 float *scratch) noexcept nogil
@@ -177,6 +184,7 @@ cdef extern from "simd/simd.h" nogil:
                      const double *bias, int far) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
+        void (*finish_piece)(const finish *f, double *y, isize at, isize n) noexcept nogil
         void (*channel_moments)(double *s, double *q, const double *x, const double *shift, isize P,
                                 isize C) noexcept nogil
         void (*channel_products)(double *s, double *q, const double *dy, const double *x,
@@ -232,7 +240,7 @@ cdef extern from "simd/simd.h" nogil:
                                 isize columns) noexcept nogil
         void (*conv_pack)(double *packed, const conv_pass *p, const double *weight) noexcept nogil
         void (*conv_run)(const conv_pass *p, double *y, const double *x, const double *packed,
-                         const double *bias, isize begin, isize end, int add,
+                         const double *bias, isize begin, isize end, int add, const finish *f,
                          double *scratch) noexcept nogil
         void (*conv_weight)(const conv_pass *p, double *sums, const double *dy, const double *x,
                             isize begin, isize end, double *scratch) noexcept nogil
@@ -243,7 +251,7 @@ cdef extern from "simd/simd.h" nogil:
                                const double *weight) noexcept nogil
         void (*depthwise_run)(const conv_pass *p, double *y, const double *x, const double *packed,
                               const double *bias, isize begin, isize end, int add,
-                              double *scratch) noexcept nogil
+                              const finish *f, double *scratch) noexcept nogil
         void (*depthwise_weight)(const conv_pass *p, double *sums, const double *dy,
                                  const double *x,
                                  isize begin, isize end, double *scratch) noexcept nogil
@@ -257,8 +265,11 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_plain_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
                                   isize images, isize begin, isize end, int add) noexcept nogil
         void (*winograd_run)(const conv_pass *p, double *y, const double *x, const double *weight,
-                             const double *bias, isize first, isize last, isize begin, isize end,
-                             int add, double *scratch) noexcept nogil
+                             const double *kept, const double *bias, isize first, isize last,
+                             isize begin, isize end, int add, const finish *f,
+                             double *scratch) noexcept nogil
+        void (*winograd_pack)(double *kept, const conv_pass *p, const double *weight) noexcept nogil
+        isize (*winograd_packed)(const conv_pass *p) noexcept nogil
         void (*winograd_weight)(const conv_pass *p, double *dw, const double *dy, const double *x,
                                 isize first, isize last, isize begin, isize end, int add,
                                 double *scratch) noexcept nogil
@@ -316,13 +327,11 @@ cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,
         f64.sum_rows(d, x, ldx, M, N, add)
 
 
-cdef inline void winograd_run(const conv_pass *p, real *y, const real *x, const real *weight,
-                              const real *bias, isize first, isize last, isize begin, isize end,
-                              int add, void *scratch) noexcept nogil:
+cdef inline void finish_piece(const finish *f, real *y, isize at, isize n) noexcept nogil:
     if real is float:
-        f32.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <float *> scratch)
+        f32.finish_piece(f, y, at, n)
     else:
-        f64.winograd_run(p, y, x, weight, bias, first, last, begin, end, add, <double *> scratch)
+        f64.finish_piece(f, y, at, n)
 
 
 cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, const real *x,

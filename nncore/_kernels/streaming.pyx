@@ -35,7 +35,7 @@ cdef class Stepper:
                     return None
             if not 0 < rows <= self.plan.capacity:
                 return None
-            status = self.plan.run_released(FORWARD, 0, rows)
+            status = self.plan.run_released(FORWARD, 0, rows, NULL)
         finally:
             for i in range(self.plan.feed_count):
                 (<Gather> self.plan.feeds[i]).close()

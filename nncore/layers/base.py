@@ -63,6 +63,8 @@ class Input(Symbol):
     15
     """
 
+    guessed = False  # whether a Sequential took the shape from its first data
+
     def __init__(self, shape: Sequence[int] | int, *, name: str | None = None) -> None:
         super().__init__(None, ())
         axes = shape if isinstance(shape, (tuple, list)) else (shape,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncore import initializers
 from nncore._kernels.convolution import Convolution
-from nncore._names import integer, positive_int, settle
+from nncore._names import boolean, integer, positive_int, settle
 from nncore.layers.base import Layer, layer
 from nncore.layers.core import check_activation
 from nncore.layers.windows import (
@@ -27,39 +27,51 @@ if TYPE_CHECKING:
     from nncore.plan import Plan
 
 
-def _check(layer: Any, axes: int, *fields: str) -> None:
-    """Checks what the layers of this file have in common, and settles it as tuples."""
+def _check(layer: Any, axes: int, *counts: str) -> None:
+    """Checks what the layers of this file have in common; ``counts`` are fields that count."""
     owner = type(layer).__name__
     for field in ("kernel_size", "strides", "dilation_rate"):
-        settle(layer, **{field: per_axis(settled(owner, field, getattr(layer, field), axes), axes)})
-    for field in fields:
+        settle(layer, **{field: settled(owner, field, getattr(layer, field), axes)})
+    for field in counts:
         settle(layer, **{field: positive_int(owner, field, getattr(layer, field))})
+    if "groups" in counts and layer.filters % layer.groups:
+        raise ValueError(
+            f"{owner}: received {layer.filters} filters and {layer.groups} groups; groups must "
+            "divide the filters"
+        )
     settle(layer, padding=padding(owner, layer.padding, axes))
     check_activation(owner, layer.activation)
+    settle(layer, use_bias=boolean(owner, "use_bias", layer.use_bias))
     initializers.get(layer.kernel_initializer)
     initializers.get(layer.bias_initializer)
 
 
-def _divides(plan: Plan, layer: Layer, groups: int, channels: int, shape: tuple[int, ...]) -> None:
+def _windows(layer: Any, axes: int) -> tuple[tuple[int, ...], ...]:
+    """(sizes, strides, dilations), each along each axis."""
+    given = layer.kernel_size, layer.strides, layer.dilation_rate
+    return tuple(per_axis(value, axes) for value in given)
+
+
+def _divides(plan: Plan, layer: Layer, groups: int, x: Tensor) -> None:
+    channels = x.shape[-1]
     if channels % groups:
         raise ValueError(
-            f"{plan.where(layer)}: received an input of shape {shape}, {channels} channels, which "
-            f"{groups} groups do not divide; take groups that divide them"
-            f"{channels_first_hint(shape)}"
+            f"{plan.where(layer)}: received an input of shape {x.shape}, {channels} channels, "
+            f"which {groups} groups do not divide; groups must divide filters and channels"
+            f"{channels_first_hint(plan)}"
         )
 
 
 def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes: int) -> Tensor:
     """Puts weight, bias, convolution and activation on the plan."""
     channels = x.shape[-1]
-    _divides(plan, layer, groups, channels, x.shape)
-    counts, before = count_windows(
-        plan, layer, x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
-    )
+    _divides(plan, layer, groups, x)
+    sizes, strides, dilations = _windows(layer, axes)
+    counts, before = count_windows(plan, layer, x, sizes, strides, dilations, layer.padding)
     strides, dilations = _reasonable(plan, layer, counts, channels)
     weight = plan.parameter(
         "weight",
-        (filters, *layer.kernel_size, channels // groups),
+        (filters, *sizes, channels // groups),
         initializers.get(layer.kernel_initializer),
     )
     y = plan.tensor((*counts, filters))
@@ -69,13 +81,12 @@ def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes
 
 def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
     """The strides and dilations that matter; refuses an image that padding makes too large."""
-    strides = tuple(1 if n == 1 else s for n, s in zip(counts, layer.strides, strict=True))
-    dilations = tuple(
-        1 if k == 1 else d for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)
-    )
+    sizes, strides, dilations = _windows(layer, len(counts))
+    strides = tuple(1 if n == 1 else s for n, s in zip(counts, strides, strict=True))
+    dilations = tuple(1 if k == 1 else d for k, d in zip(sizes, dilations, strict=True))
     extents = [
         (n - 1) * s + reach(k, d)
-        for n, s, k, d in zip(counts, strides, layer.kernel_size, dilations, strict=True)
+        for n, s, k, d in zip(counts, strides, sizes, dilations, strict=True)
     ]
     if math.prod(extents) * channels > MOST_PADDED:
         raise ValueError(
@@ -97,13 +108,38 @@ def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, tr
             (1,) * (2 - axes) + strides,
             (1,) * (2 - axes) + dilations,
             (0,) * (2 - axes) + before,
-            groups, plan.most_rows, transposed,
+            groups, plan.most_rows, transposed, not plan.training,
         )
     )  # fmt: skip
 
 
 @layer
-class Conv2D(Layer):
+class _Convolution(Layer):
+    """What `Conv1D` and `Conv2D` share; they say over how many axes."""
+
+    axes = 2
+
+    filters: int
+    kernel_size: Any
+    strides: Any = 1
+    padding: Any = "valid"
+    dilation_rate: Any = 1
+    groups: int = 1
+    activation: str | None = None
+    use_bias: bool = True
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __post_init__(self) -> None:
+        _check(self, self.axes, "filters", "groups")
+
+    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+        x = image(plan, self, inputs, self.axes)
+        return _convolve(plan, self, x, self.filters, self.groups, self.axes)
+
+
+@layer
+class Conv2D(_Convolution):
     """Convolution of images with small filters:
     y[h, w, o] = sigma(b[o] + sum over i, j, c of W[o, i, j, c]
     x[h stride + i dilation - pad, w stride + j dilation - pad, c]), where x is 0 outside.
@@ -116,7 +152,8 @@ class Conv2D(Layer):
     ``padding``: "valid" (none), "same" (TensorFlow's: height' = height / stride rounded up; of an
     odd number of zeros one more below and to the right), an integer, (vertical, horizontal), or
     ((top, bottom), (left, right)). ValueError for sizes below 1 and groups that do not divide;
-    when built, for a window larger than the padded image.
+    when built, for a window larger than the padded image, and for images that look like (channels,
+    height, width) where no Input says otherwise.
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((28, 28, 1)), nn.Conv2D(8, 3, padding="same")])
@@ -124,32 +161,11 @@ class Conv2D(Layer):
     ((28, 28, 8), (8, 3, 3, 1))
     """
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
-    groups: int = 1
-    activation: str | None = None
-    use_bias: bool = True
-    kernel_initializer: Any = "glorot_uniform"
-    bias_initializer: Any = "zeros"
-
-    def __post_init__(self) -> None:
-        _check(self, 2, "filters", "groups")
-        if self.filters % self.groups:
-            raise ValueError(
-                f"Conv2D: received {self.filters} filters and {self.groups} groups; groups must "
-                "divide the filters"
-            )
-
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = image(plan, self, inputs, 2)
-        return _convolve(plan, self, x, self.filters, self.groups, 2)
+    axes = 2
 
 
 @layer
-class Conv1D(Layer):
+class Conv1D(_Convolution):
     """Convolution of sequences: `Conv2D` along one axis.
 
     x (steps, in) gives y (steps', filters). Parameters: ``weight`` (filters, k, in / groups),
@@ -162,28 +178,7 @@ class Conv1D(Layer):
     ((23, 8), (8, 5, 4))
     """
 
-    filters: int
-    kernel_size: Any
-    strides: Any = 1
-    padding: Any = "valid"
-    dilation_rate: Any = 1
-    groups: int = 1
-    activation: str | None = None
-    use_bias: bool = True
-    kernel_initializer: Any = "glorot_uniform"
-    bias_initializer: Any = "zeros"
-
-    def __post_init__(self) -> None:
-        _check(self, 1, "filters", "groups")
-        if self.filters % self.groups:
-            raise ValueError(
-                f"Conv1D: received {self.filters} filters and {self.groups} groups; groups must "
-                "divide the filters"
-            )
-
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
-        x = image(plan, self, inputs, 1)
-        return _convolve(plan, self, x, self.filters, self.groups, 1)
+    axes = 1
 
 
 @layer
@@ -250,21 +245,16 @@ class Conv2DTranspose(Layer):
         _check(self, 2, "filters", "groups")
         extra = integer("Conv2DTranspose", "output_padding", self.output_padding, at_least=0)
         settle(self, output_padding=extra)
-        if extra and (self.padding == "same" or extra >= min(self.strides)):
+        if extra and (self.padding == "same" or extra >= min(per_axis(self.strides, 2))):
             raise ValueError(
                 f"Conv2DTranspose: received output_padding {extra} with strides {self.strides} "
                 f"and padding {self.padding!r}; it must be below the strides, and 0 for 'same'"
             )
-        if self.filters % self.groups:
-            raise ValueError(
-                f"Conv2DTranspose: received {self.filters} filters and {self.groups} groups; "
-                "groups must divide the filters"
-            )
 
     def _output(self, axis: int, n: int) -> tuple[int, int]:
         """(pixels, pixels cut off before) of an axis of n."""
-        stride = self.strides[axis]
-        full = (n - 1) * stride + reach(self.kernel_size[axis], self.dilation_rate[axis])
+        size, stride, dilation = (values[axis] for values in _windows(self, 2))
+        full = (n - 1) * stride + reach(size, dilation)
         if self.padding == "same":
             return n * stride, max(full - n * stride, 0) // 2
         before, after = (0, 0) if self.padding == "valid" else self.padding[axis]
@@ -273,7 +263,7 @@ class Conv2DTranspose(Layer):
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
-        _divides(plan, self, self.groups, channels, x.shape)
+        _divides(plan, self, self.groups, x)
         sizes, before = zip(*[self._output(i, x.shape[i]) for i in (0, 1)], strict=True)
         if min(sizes) < 1:
             raise ValueError(
@@ -282,7 +272,7 @@ class Conv2DTranspose(Layer):
             )
         weight = plan.parameter(
             "weight",
-            (channels, *self.kernel_size, self.filters // self.groups),
+            (channels, *per_axis(self.kernel_size, 2), self.filters // self.groups),
             initializers.get(self.kernel_initializer),
         )
         y = plan.tensor((*sizes, self.filters))

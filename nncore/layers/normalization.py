@@ -21,9 +21,13 @@ class BatchNormalization(Layer):
 
     x (..., channels). In training mean and (biased) variance are those of the batch, over all its
     rows and positions, whatever the number of threads; ``running_mean`` and ``running_var``
-    follow: r = momentum * r + (1 - momentum) * batch. In inference they take the batch's place. A
-    batch of one value to a channel has variance 0, so y = bias: finite, and without gradient for
-    x. Parameters: ``weight`` (ones) and ``bias`` (zeros), (channels,). (Ioffe, Szegedy 2015)
+    follow: r = momentum * r + (1 - momentum) * batch. In inference they take the batch's place.
+    Parameters: ``weight`` (ones) and ``bias`` (zeros), (channels,). (Ioffe, Szegedy 2015)
+
+    A training batch of one value to a channel (one row, one pixel) is its own mean and has variance
+    0: y = bias, there is no gradient for x and ``weight``, and ``running_var`` moves towards 0.
+    Everything stays finite, as in Keras; PyTorch refuses such a batch. ValueError for a momentum
+    outside [0, 1) or an epsilon that is not above 0; when built, for an input without an axis.
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((2,)), nn.BatchNormalization()])

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from nncore._kernels.pooling import MaxPool, MeanPool
 from nncore._names import settle
 from nncore.layers.base import Layer, layer
-from nncore.layers.windows import image, padding, per_axis, place, settled, with_rows
+from nncore.layers.windows import (
+    count_windows,
+    image,
+    padding,
+    per_axis,
+    settled,
+    with_rows,
+)
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -70,14 +77,8 @@ class _Pool(Layer):
                 f"{plan.where(self)}: received padding {edges} for windows of {size}; expected "
                 "less than the window on each side, or some windows would see nothing"
             )
-        places = [place(*axis) for axis in zip(x.shape, size, strides, edges, strict=False)]
-        counts, before = zip(*places, strict=True)
-        if min(counts) < 1:
-            raise ValueError(
-                f"{plan.where(self)}: received an input of shape {x.shape} (without the batch "
-                f"axis), smaller than the window {size}; expected at least the window: take a "
-                "smaller pool_size, or padding='same'"
-            )
+        ones = (1,) * self.axes
+        counts, before = count_windows(plan, self, x, size, strides, ones, self.padding)
         y = plan.tensor((*counts, x.shape[-1]))
         _pool(plan, self.op, x, y, size, strides, before)
         return y

@@ -8,6 +8,7 @@ from nncore._kernels.merging import Add
 from nncore._names import received
 from nncore.layers.base import Layer, layer
 from nncore.layers.core import check_activation
+from nncore.layers.windows import channels_first_hint
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -49,18 +50,35 @@ class Residual(Layer):
             identity = "" if self.shortcut else " (the identity)"
             raise ValueError(
                 f"{plan.where(self)}: its body gives shape {a.shape} for an input of {x.shape}, "
-                f"its shortcut{identity} {b.shape}; expected one shape: give shortcut= layers that "
-                "bring x there, such as a 1x1 convolution or Dense, with the body's strides"
+                f"its shortcut{identity} {b.shape}; expected one shape: {_advice(a.shape, b.shape)}"
+                f"{channels_first_hint(plan)}"
             )
         y = plan.tensor(a.shape)
         plan.add(Add(a, b, y))
         return plan.activation(check_activation("Residual", self.activation), y)
 
 
+def _advice(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """How body and shortcut come to one shape."""
+    if len(a) not in (1, 2, 3) or len(a) != len(b):
+        return "give shortcut= layers that bring x there"
+    bring = {1: "Dense({})", 2: "Conv1D({}, 1)", 3: "Conv2D({}, 1)"}[len(a)].format(a[-1])
+    if a[:-1] == b[:-1]:
+        return f"give shortcut=nn.{bring}, or a body that ends with {b[-1]} channels"
+    return (
+        f"padding='same' in the body keeps the size; where it has strides give shortcut=nn.{bring} "
+        "with the same strides"
+    )
+
+
 def _layers(what: str, value: Any) -> tuple[Layer, ...]:
     found = (value,) if isinstance(value, Layer) else value
     if not isinstance(found, (tuple, list)) or not found:
-        raise TypeError(f"Residual: received {what} {received(value)}; expected layers in a list")
+        identity = ", None for the identity" if what == "shortcut" else ""
+        raise TypeError(
+            f"Residual: received {what} {received(value)}; expected a layer or a list of layers"
+            f"{identity}"
+        )
     for item in found:
         if not isinstance(item, Layer):
             raise TypeError(f"Residual: received {received(item)} in {what}; expected a layer")

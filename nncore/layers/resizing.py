@@ -21,6 +21,12 @@ def _pad(plan: Plan, x: Tensor, shape: list[int], around: list[tuple[int, int]])
     return y
 
 
+def _settled(layer: Layer, argument: str, value: Any, axes: int) -> None:
+    """Keeps an integer as it is, so that a default describes itself as one."""
+    around = edges(type(layer).__name__, argument, value, axes)
+    settle(layer, **{argument: around if isinstance(value, (tuple, list)) else around[0][0]})
+
+
 @layer
 class _ZeroPadding(Layer):
     axes = 2
@@ -28,12 +34,13 @@ class _ZeroPadding(Layer):
     padding: Any = 1
 
     def __post_init__(self) -> None:
-        settle(self, padding=edges(type(self).__name__, "padding", self.padding, self.axes))
+        _settled(self, "padding", self.padding, self.axes)
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
-        shape = [n + a + b for n, (a, b) in zip(x.shape, self.padding, strict=False)]
-        return _pad(plan, x, shape, list(self.padding))
+        around = edges(type(self).__name__, "padding", self.padding, self.axes)
+        shape = [n + a + b for n, (a, b) in zip(x.shape, around, strict=False)]
+        return _pad(plan, x, shape, list(around))
 
 
 @layer
@@ -69,17 +76,18 @@ class _Cropping(Layer):
     cropping: Any = 1
 
     def __post_init__(self) -> None:
-        settle(self, cropping=edges(type(self).__name__, "cropping", self.cropping, self.axes))
+        _settled(self, "cropping", self.cropping, self.axes)
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
-        shape = [n - a - b for n, (a, b) in zip(x.shape, self.cropping, strict=False)]
+        around = edges(type(self).__name__, "cropping", self.cropping, self.axes)
+        shape = [n - a - b for n, (a, b) in zip(x.shape, around, strict=False)]
         if min(shape) < 1:
             raise ValueError(
                 f"{plan.where(self)}: received an input of shape {x.shape} (without the batch "
                 f"axis), of which nothing would be left; expected more than is cropped"
             )
-        return _pad(plan, x, shape, [(-a, -b) for a, b in self.cropping])
+        return _pad(plan, x, shape, [(-a, -b) for a, b in around])
 
 
 @layer

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nncore._names import integer, received
 
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
 
+LEAST_SIDE = 8  # pixels, of an image that is told from its shape
 MOST = 2**31 - 1  # of a stride, a dilation, a width of padding
+AXIS_NAMES = {1: ("number of steps",), 2: ("height", "width")}
 AXES = {1: "(steps, channels)", 2: "(height, width, channels)"}
 
 
@@ -75,14 +79,14 @@ def edges(owner: str, argument: str, value: Any, axes: int) -> Edges:
 
 def padding(owner: str, value: Any, axes: int) -> str | Edges:
     """ "valid", "same", or explicit edges."""
-    if not isinstance(value, str):
+    if isinstance(value, (int, np.integer, tuple, list)):
         return edges(owner, "padding", value, axes)
-    if value not in ("valid", "same"):
-        raise ValueError(
-            f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
-            f"received {value!r}"
-        )
-    return value
+    if isinstance(value, str) and value in ("valid", "same"):
+        return value
+    raise (ValueError if isinstance(value, str) else TypeError)(
+        f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
+        f"received {received(value)}"
+    )
 
 
 def place(n: int, size: int, stride: int, padding: str | tuple[int, int]) -> tuple[int, int]:
@@ -106,32 +110,54 @@ def reach(size: int, dilation: int) -> int:
 
 def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
     """(windows, cells before the first) for each axis of x but the last; a window must fit."""
-    placed = []
+    placed, names = [], AXIS_NAMES[len(sizes)]
     for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
         n, extent = x.shape[axis], reach(size, dilation)
         pads = padding if isinstance(padding, str) else padding[axis]
         placed.append(place(n, extent, stride, pads))
         if placed[-1][0] < 1:
-            dilated = f", {extent} with its dilation {dilation}," if dilation > 1 else ""
+            argument = "pool_size" if hasattr(layer, "pool_size") else "kernel_size"
+            dilated = ""
+            if dilation > 1:
+                argument = "kernel_size or dilation_rate"
+                dilated = f", {extent} with its dilation {dilation}"
             padded = "" if isinstance(pads, str) else f", {n + sum(pads)} with its padding"
             raise ValueError(
-                f"{plan.where(layer)}: received an input of shape {x.shape}; its axis {axis} has "
-                f"{n} pixels{padded}, and the window {size}{dilated} is larger: take a smaller "
-                f"window or padding='same'{channels_first_hint(x.shape)}"
+                f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch "
+                f"axis); its {names[axis]} is {n}{padded}, which is less than the window's {size}"
+                f"{dilated}: take a smaller {argument}, or padding='same'"
+                f"{channels_first_hint(plan)}"
             )
     counts, before = zip(*placed, strict=True)
     return counts, before
 
 
-def channels_first_hint(shape: tuple[int, ...]) -> str:
-    """What to add to an error where the shape looks like channels before height and width."""
-    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape[1:]) <= shape[0]:
-        return ""
-    turned = (*shape[1:], shape[0])
-    return (
-        f". It looks like (channels, height, width); images here are (height, width, channels): "
-        f"pass np.moveaxis(x, 1, -1), and nn.Input({turned})"
-    )
+def channels_first_hint(plan: Plan) -> str:
+    """What to add to an error where the network's input looks like channels before height and
+    width. Of what layers make of it, one pixel high and wide is nothing unusual."""
+    for shape in (gather.x.shape for gather in plan.inputs):
+        if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > shape[0]:
+            return (
+                f". The network's input {shape} looks like (channels, height, width); images here "
+                "are (height, width, channels): pass np.moveaxis(x, 1, -1), and "
+                f"nn.Input({(*shape[1:], shape[0])})"
+            )
+    return ""
+
+
+def _refuse_channels_first(plan: Plan, layer: Layer, shape: tuple[int, ...]) -> None:
+    """Of a shape that nobody wrote down, but data had: three pixels high and wider, with many
+    channels, or one pixel high with as many channels as it is wide, is no image."""
+    first, *others = shape
+    if shape not in plan.guessed or min(others) < LEAST_SIDE or first not in (1, 3):
+        return
+    if first == 3 or others[0] == others[1]:
+        raise ValueError(
+            f"{plan.where(layer)}: received x of shape (rows, {first}, {others[0]}, {others[1]}), "
+            "which looks like (rows, channels, height, width); images here are (rows, height, "
+            f"width, channels): pass np.moveaxis(x, 1, -1). If {first} is its height indeed, say "
+            f"so: begin the network with nn.Input({shape})"
+        )
 
 
 def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
@@ -142,6 +168,8 @@ def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Te
             f"{plan.where(layer)}: received an input of shape {x.shape} (without the batch axis); "
             f"expected {AXES[axes]}{_advice(len(x.shape), axes)}"
         )
+    if axes == 2:
+        _refuse_channels_first(plan, layer, x.shape)
     return x
 
 
@@ -150,6 +178,10 @@ def _advice(found: int, axes: int) -> str:
         return "; where there is one channel, give it an axis: x[..., None]"
     if axes == 1 and found == 3:
         return "; for images take the layer whose name ends in 2D"
+    if axes == 2 and found == 1:
+        return "; for images in rows of numbers begin with nn.Reshape((height, width, channels))"
+    if found == axes + 2:
+        return "; nn.Input takes the shape of one example, without the batch axis"
     if axes == 2 and found == 2:
         return "; for signals take the layer whose name ends in 1D"
     return ""

@@ -117,6 +117,23 @@ ALWAYS_INLINE isize NAME(conv_rows)(const conv_pass *p, isize h)
     return (h - 1) * p->stride_h + MAX(0, p->KH - 1) * p->dilation_h + 1;
 }
 
+/* A row is often so short that calls of memcpy and memset would cost more than they do. Zeros go up
+ * to a vector too far: what comes next overwrites them, and there is room behind the last. */
+ALWAYS_INLINE REAL *NAME(copy_row)(REAL *to, const REAL *from, isize n)
+{
+    isize k = 0;
+    for (; k + LANES <= n; k += LANES) NAME(store)(to + k, NAME(load)(from + k));
+    const NAME(mask) last = NAME(mask_first)(n - k);
+    if (k < n) NAME(store_part)(to + k, last, NAME(load_part)(from + k, last));
+    return to + n;
+}
+
+ALWAYS_INLINE REAL *NAME(clear_row)(REAL *to, isize n)
+{
+    for (isize k = 0; k < n; k += LANES) NAME(store)(to + k, (NAME(vec)){0});
+    return to + n;
+}
+
 /* to (columns, C) = columns first.. of a row of x, 0 outside; row NULL: outside altogether. */
 static REAL *NAME(pad_row)(REAL *to, const conv_pass *p, const REAL *row, isize first,
                            isize columns)
@@ -124,12 +141,9 @@ static REAL *NAME(pad_row)(REAL *to, const conv_pass *p, const REAL *row, isize 
     const isize C = p->C;
     const isize left = row ? MIN(columns, MAX(0, -first)) : columns;
     const isize inside = MAX(0, MIN(columns, (row ? p->W : 0) - first) - left);
-    memset(to, 0, (size_t)(left * C) * sizeof(REAL));
-    to += left * C;
-    if (inside) memcpy(to, row + (first + left) * C, (size_t)(inside * C) * sizeof(REAL));
-    to += inside * C;
-    memset(to, 0, (size_t)((columns - left - inside) * C) * sizeof(REAL));
-    return to + (columns - left - inside) * C;
+    to = NAME(clear_row)(to, left * C);
+    if (inside) to = NAME(copy_row)(to, row + (first + left) * C, inside * C);
+    return NAME(clear_row)(to, (columns - left - inside) * C);
 }
 
 ALWAYS_INLINE const REAL *NAME(image_row)(const conv_pass *p, const REAL *x, isize row)
@@ -141,7 +155,7 @@ ALWAYS_INLINE const REAL *NAME(image_row)(const conv_pass *p, const REAL *x, isi
 static isize NAME(conv_padded)(const conv_pass *p)
 {
     const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
-    return p->source == CONV_IN_PLACE ? 0 : area * p->C + BLOCK;
+    return p->source == CONV_IN_PLACE ? 0 : area * p->C + LANES;
 }
 
 static isize NAME(conv_source)(const conv_pass *p)
@@ -190,7 +204,7 @@ static void NAME(unit_patches)(NAME(unit) *u, const conv_pass *p, REAL *to)
     }
 }
 
-static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index, REAL *scratch)
+static NAME(unit) NAME(unit_place)(const conv_pass *p, isize index)
 {
     const isize across = pieces(p->OW, p->block_w), down = pieces(p->OH, p->block_h);
     NAME(unit) u = {.image = index / (across * down)};
@@ -198,6 +212,12 @@ static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index
     u.w = index % across * p->block_w;
     u.rows = MIN(p->block_h, p->OH - u.h);
     u.columns = MIN(p->block_w, p->OW - u.w);
+    return u;
+}
+
+static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index, REAL *scratch)
+{
+    NAME(unit) u = NAME(unit_place)(p, index);
     x += u.image * p->H * p->W * p->C;
     const isize row = u.h * p->stride_h - p->top, column = u.w * p->stride_w - p->left;
     isize width = p->W;
@@ -265,7 +285,8 @@ static void NAME(conv_pack)(REAL *packed, const conv_pass *p, const REAL *weight
 }
 
 static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *packed,
-                           const REAL *bias, isize begin, isize end, int add, REAL *scratch)
+                           const REAL *bias, isize begin, isize end, int add, const finish *f,
+                           REAL *scratch)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups;
     for (isize index = begin; index < end; index++) {
@@ -294,5 +315,6 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                 n += columns;
             }
         }
+        if (f) NAME(finish_unit)(f, y, to - y, p, u.rows, u.columns);
     }
 }

@@ -13,26 +13,37 @@ ALWAYS_INLINE isize NAME(depthwise_channels)(const conv_pass *p)
     return MAX(p->C, p->O);
 }
 
+/* Pixels of y that share a vector. */
+ALWAYS_INLINE isize NAME(depthwise_beside)(const conv_pass *p)
+{
+    const isize E = NAME(depthwise_channels)(p);
+    const int dense = p->stride_w == 1 && p->C == E && p->O == E && p->y_column == E;
+    return dense && E < LANES && LANES % E == 0 ? LANES / E : 1;
+}
+
 static void NAME(depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch)
 {
     const isize E = NAME(depthwise_channels)(p), line = 64 / sizeof(REAL);
     const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
-    *packed = p->KH * p->KW * E;
+    *packed = p->KH * p->KW * E * NAME(depthwise_beside)(p);
     *scratch = NAME(conv_source)(p) + (E > p->C ? area * E : p->block_w * E) + 2 * line;
 }
 
-/* packed (KH, KW, E) */
+/* packed (KH, KW, E), each tap's E as often as there are pixels beside each other */
 static void NAME(depthwise_pack)(REAL *packed, const conv_pass *p, const REAL *weight)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups;
+    const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
     weight += p->w_first;
     for (isize i = 0; i < p->KH; i++)
-        for (isize j = 0; j < p->KW; j++)
+        for (isize j = 0; j < p->KW; j++) {
             for (isize g = 0; g < p->groups; g++)
                 for (isize o = 0; o < O; o++)
                     for (isize c = 0; c < C; c++)
                         *packed++ = weight[g * p->w_group + o * p->w_o + c * p->w_c +
                                            i * p->w_i + j * p->w_j];
+            for (isize n = E; n < beside * E; n++, packed++) *packed = packed[-E];
+        }
 }
 
 /* A unit of work whose x has E channels. */
@@ -55,62 +66,190 @@ static NAME(unit) NAME(depthwise_unit)(const conv_pass *p, const REAL *x, isize 
     return u;
 }
 
-/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. */
-ALWAYS_INLINE void NAME(depthwise_tile)(REAL *y, isize y_column, const NAME(unit) *u,
-                                        const REAL *x, const conv_pass *p, const REAL *packed,
-                                        isize E, const REAL *bias, int add, NAME(mask) last,
-                                        const int R, const int part)
+/* Pixels of y in a row: where they are, and where their taps find x and the weights. */
+typedef struct {
+    REAL *y;
+    const REAL *x, *packed, *bias;
+    isize y_column, pixel, ais, ajs, KH, KW, apart; /* apart: from one tap's weights to the next */
+    int add;
+    NAME(mask) last;
+} NAME(depthwise_line);
+
+/* y (R pixels, one vector or its first `last` lanes) = sum [+ y] */
+ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec) *sum, int add,
+                                         NAME(mask) last, const int R, const int part)
 {
-    NAME(vec) sum[DEPTHWISE_PIXELS];
-    const NAME(vec) first = bias ? NAME(load_column)(bias, part, last) : (NAME(vec)){0};
-    EACH_PIXEL sum[r] = first;
-    for (isize i = 0; i < p->KH; i++) {
-        const REAL *at = x + i * u->ais;
-        for (isize j = 0; j < p->KW; j++, at += u->ajs, packed += E) {
-            const NAME(vec) w = NAME(load_column)(packed, part, last);
-            EACH_PIXEL sum[r] += NAME(load_column)(at + r * u->pixel, part, last) * w;
-        }
-    }
     EACH_PIXEL {
         REAL *to = y + r * y_column;
-        if (add) sum[r] += NAME(load_column)(to, part, last);
+        const NAME(vec) v = add ? sum[r] + NAME(load_column)(to, part, last) : sum[r];
         if (part)
-            NAME(store_part)(to, last, sum[r]);
+            NAME(store_part)(to, last, v);
         else
-            NAME(store)(to, sum[r]);
+            NAME(store)(to, v);
     }
 }
 
-/* A row of y, all channels, some pixels at a time. */
-static void NAME(depthwise_row)(REAL *y, isize y_column, const NAME(unit) *u, const REAL *x,
-                                const conv_pass *p, const REAL *packed, isize E,
-                                const REAL *bias, int add)
+/* y (R pixels, one vector or its first `last` lanes) = bias + the sum over the taps. */
+ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int R, const int part)
 {
-    isize left = pieces(u->columns, DEPTHWISE_PIXELS);
-    for (isize w = 0; w < u->columns; left--) {
-        const isize pixels = pieces(u->columns - w, left);
+    NAME(vec) sum[DEPTHWISE_PIXELS];
+    const NAME(mask) last = t->last;
+    const NAME(vec) first = t->bias ? NAME(load_column)(t->bias, part, last) : (NAME(vec)){0};
+    const REAL *packed = t->packed;
+    EACH_PIXEL sum[r] = first;
+    for (isize i = 0; i < t->KH; i++) {
+        const REAL *at = t->x + i * t->ais;
+        for (isize j = 0; j < t->KW; j++, at += t->ajs, packed += t->apart) {
+            const NAME(vec) w = NAME(load_column)(packed, part, last);
+            EACH_PIXEL sum[r] += NAME(load_column)(at + r * t->pixel, part, last) * w;
+        }
+    }
+    NAME(depthwise_store)(t->y, t->y_column, sum, t->add, last, R, part);
+}
+
+#define EACH_COUNT(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+
+/* A row of y, all channels, some pixels at a time; E is how many numbers make a pixel. */
+static void NAME(depthwise_row)(NAME(depthwise_line) t, isize columns, isize E)
+{
+    const REAL *const x = t.x, *const packed = t.packed, *const bias = t.bias;
+    REAL *const y = t.y;
+    isize left = pieces(columns, DEPTHWISE_PIXELS);
+    for (isize w = 0; w < columns; left--) {
+        const isize pixels = pieces(columns - w, left);
         for (isize e = 0; e < E; e += LANES) {
-            const int part = E - e < LANES;
-            const NAME(mask) last = NAME(mask_first)(part ? E - e : 0);
-#define TILE(R, part)                                                                              \
-    NAME(depthwise_tile)(y + e, y_column, u, x + e, p, packed + e, E, bias ? bias + e : NULL, add, \
-                         last, R, part)
+            t.x = x + w * t.pixel + e;
+            t.y = y + w * t.y_column + e;
+            t.packed = packed + e;
+            t.bias = bias ? bias + e : NULL;
+            t.last = NAME(mask_first)(MIN(LANES, E - e));
 #define CASE(R)                                                                                    \
     case R:                                                                                        \
-        if (part)                                                                                  \
-            TILE(R, 1);                                                                            \
+        if (E - e < LANES)                                                                         \
+            NAME(depthwise_tile)(&t, R, 1);                                                        \
         else                                                                                       \
-            TILE(R, 0);                                                                            \
+            NAME(depthwise_tile)(&t, R, 0);                                                        \
         break;
-            switch (pixels) {
-                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-            }
+            switch (pixels) { EACH_COUNT(CASE) }
 #undef CASE
-#undef TILE
         }
         w += pixels;
-        x += pixels * u->pixel;
-        y += pixels * y_column;
+    }
+}
+
+/* A row of y in which several pixels of few channels make one vector: their windows are `beside`
+ * pixels wide, where the stride is 1 and x has nothing between its pixels. */
+static void NAME(depthwise_dense_row)(NAME(depthwise_line) t, isize columns, isize E, isize beside)
+{
+    REAL bias[LANES];
+    const isize groups = beside > 1 ? columns / beside : 0;
+    if (groups) {
+        NAME(depthwise_line) wide = t;
+        if (t.bias) {
+            for (isize i = 0; i < LANES; i++) bias[i] = t.bias[i % E];
+            wide.bias = bias;
+        }
+        wide.pixel = wide.y_column = beside * E;
+        NAME(depthwise_row)(wide, groups, LANES);
+    }
+    t.x += groups * beside * t.pixel;
+    t.y += groups * beside * t.y_column;
+    NAME(depthwise_row)(t, columns - groups * beside, E);
+}
+
+/* ---- 3 x 3: x where it is, and each of its pixels loaded once for the windows that see it ---- */
+
+/* One vector of channels of some rows of y. */
+typedef struct {
+    const conv_pass *p;
+    REAL *y;
+    const REAL *image, *packed, *bias, *zeros;
+    isize h, rows, column, columns; /* column: of x, where the first window begins */
+    int add;
+    NAME(mask) last;
+} NAME(depthwise_three);
+
+/* R pixels of y from y on; column: of x, where the first window begins; x[i] NULL: a row of zeros */
+ALWAYS_INLINE void NAME(three_tile)(const NAME(depthwise_three) *t, REAL *y, isize column,
+                                    const REAL *const *x, NAME(vec) bias, const int R, const int S)
+{
+    NAME(vec) sum[DEPTHWISE_PIXELS];
+    const int part = MASKS_ARE_FREE;
+    const NAME(mask) last = t->last;
+    const isize W = t->p->W, C = t->p->C;
+    EACH_PIXEL sum[r] = bias;
+    for (int i = 0; i < 3; i++) {
+        if (!x[i]) continue;
+        NAME(vec) tap[3];
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++)
+            tap[j] = NAME(load_column)(t->packed + (3 * i + j) * C, part, last);
+        const REAL *at = x[i] + column * C;
+#pragma GCC unroll 20
+        for (int q = 0; q < (R - 1) * S + 3; q++, at += C) {
+            const REAL *from = (size_t)(column + q) < (size_t)W ? at : t->zeros;
+            const NAME(vec) v = NAME(load_column)(from, part, last);
+            EACH_PIXEL if (q - r * S >= 0 && q - r * S < 3) sum[r] += v * tap[q - r * S];
+        }
+    }
+    NAME(depthwise_store)(y, t->p->y_column, sum, t->add, last, R, part);
+}
+
+ALWAYS_INLINE void NAME(three_rows)(const NAME(depthwise_three) *t, const int S)
+{
+    const conv_pass *p = t->p;
+    const NAME(vec) bias =
+        t->bias ? NAME(load_column)(t->bias, MASKS_ARE_FREE, t->last) : (NAME(vec)){0};
+    for (isize r = 0; r < t->rows; r++) {
+        const REAL *x[3];
+        for (int i = 0; i < 3; i++)
+            x[i] = NAME(image_row)(p, t->image, (t->h + r) * p->stride_h - p->top +
+                                                    i * p->dilation_h);
+        REAL *y = t->y + r * p->y_row;
+        isize left = pieces(t->columns, DEPTHWISE_PIXELS), n;
+        for (isize w = 0; w < t->columns; left--, w += n, y += n * p->y_column) {
+            n = pieces(t->columns - w, left);
+#define CASE(R) case R: NAME(three_tile)(t, y, t->column + w * S, x, bias, R, S); break;
+            switch (n) { EACH_COUNT(CASE) }
+#undef CASE
+        }
+    }
+}
+
+NEVER_INLINE void NAME(three_rows_1)(const NAME(depthwise_three) *t)
+{
+    NAME(three_rows)(t, 1);
+}
+
+NEVER_INLINE void NAME(three_rows_2)(const NAME(depthwise_three) *t)
+{
+    NAME(three_rows)(t, 2);
+}
+#undef EACH_COUNT
+
+static int NAME(depthwise_is_three)(const conv_pass *p)
+{
+    return p->KH == 3 && p->KW == 3 && p->stride_w <= 2 && p->dilation_w == 1 && p->C == p->O &&
+           (MASKS_ARE_FREE ? p->C >= LANES : p->C % LANES == 0);
+}
+
+/* A unit of y, which begins at `to`. */
+static void NAME(three_unit)(const conv_pass *p, const NAME(unit) *u, REAL *to, const REAL *x,
+                             const REAL *packed, const REAL *bias, int add, const REAL *zeros)
+{
+    NAME(depthwise_three) t = {.p = p, .zeros = zeros, .h = u->h, .rows = u->rows, .add = add,
+                               .column = u->w * p->stride_w - p->left, .columns = u->columns};
+    x += u->image * p->H * p->W * p->C;
+    for (isize e = 0; e < p->C; e += LANES) {
+        t.y = to + e;
+        t.image = x + e;
+        t.packed = packed + e;
+        t.bias = bias ? bias + e : NULL;
+        t.last = NAME(mask_first)(MIN(LANES, p->C - e));
+        if (p->stride_w == 1)
+            NAME(three_rows_1)(&t);
+        else
+            NAME(three_rows_2)(&t);
     }
 }
 
@@ -128,22 +267,32 @@ static void NAME(depthwise_sum)(REAL *y, const conv_pass *p, const REAL *wide, i
 }
 
 static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *packed,
-                                const REAL *bias, isize begin, isize end, int add, REAL *scratch)
+                                const REAL *bias, isize begin, isize end, int add,
+                                const finish *f, REAL *scratch)
 {
-    const isize E = NAME(depthwise_channels)(p);
+    const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
+    const int three = NAME(depthwise_is_three)(p);
     REAL *const wide = scratch + NAME(conv_source)(p);
+    NAME(depthwise_line) t = {.packed = packed, .KH = p->KH, .KW = p->KW, .apart = beside * E};
+    if (three) memset(scratch, 0, (size_t)LANES * sizeof(REAL)); /* zeros for x outside */
     for (isize index = begin; index < end; index++) {
-        const NAME(unit) u = NAME(depthwise_unit)(p, x, index, scratch);
+        const NAME(unit) u = three ? NAME(unit_place)(p, index)
+                                   : NAME(depthwise_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
-        for (isize r = 0; r < u.rows; r++, to += p->y_row) {
-            const REAL *from = u.x + r * u.row;
+        if (three) NAME(three_unit)(p, &u, to, x, packed, bias, add, scratch);
+        t.pixel = u.pixel, t.ais = u.ais, t.ajs = u.ajs;
+        for (isize r = 0; r < u.rows && !three; r++) {
+            t.x = u.x + r * u.row;
             if (p->O == E) {
-                NAME(depthwise_row)(to, p->y_column, &u, from, p, packed, E, bias, add);
+                t.y = to + r * p->y_row, t.y_column = p->y_column, t.bias = bias, t.add = add;
+                NAME(depthwise_dense_row)(t, u.columns, E, beside);
             } else {
-                NAME(depthwise_row)(wide, E, &u, from, p, packed, E, NULL, 0);
-                NAME(depthwise_sum)(to, p, wide, u.columns, bias, add);
+                t.y = wide, t.y_column = E;
+                NAME(depthwise_row)(t, u.columns, E);
+                NAME(depthwise_sum)(to + r * p->y_row, p, wide, u.columns, bias, add);
             }
         }
+        if (f) NAME(finish_unit)(f, y, to - y, p, u.rows, u.columns);
     }
 }
 

@@ -36,6 +36,11 @@ typedef struct {
     int source;                                 /* where such a unit finds x: the next line */
 } conv_pass;
 enum { CONV_IN_PLACE, CONV_PADDED, CONV_PATCHES };
+/* What is done to a piece of an output y while it is in a cache: y = sigma(y + plus). */
+typedef struct {
+    const void *plus;  /* laid out like y; NULL: none */
+    const void *sigma; /* an activation of the tables below, elementwise; NULL: none */
+} finish;
 
 /* The cells of recurrent.h; the last is the first half of the one before it. */
 enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
@@ -75,6 +80,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
                      const real *bias, int far);                                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
+        /* y[at..at+n] = sigma(y + plus), see above */                                             \
+        void (*finish_piece)(const finish *f, real *y, isize at, isize n);                         \
         /* Channels of x (P,C), P positions; sums are added to s (C) and q (C).                    \
          * moments: of x - shift and its square; products: of dy and dy (x - mean) */              \
         void (*channel_moments)(double *s, double *q, const real *x, const real *shift, isize P,   \
@@ -137,7 +144,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*layer_norm_sums)(real *dweight, real *dbias, const real *dy, const real *x,         \
                                 const real *moments, isize rows, isize C, isize columns);          \
         /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them, and\
-         * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y].  \
+         * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y],  \
+         * finished by f, if it is not NULL.                                                       \
          * conv_weight: sums (C/G KH KW, O) = what units begin..end give to the gradient of the    \
          * weights, and conv_weight_store: dw (O, KH KW C/G) rows begin..end = the sum of `pieces` \
          * such, `apart` elements from each other [+ dw]. Sums run in an order that depends on the \
@@ -145,7 +153,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * scratch of conv_run and conv_weight. */                                                 \
         void (*conv_pack)(real *packed, const conv_pass *p, const real *weight);                   \
         void (*conv_run)(const conv_pass *p, real *y, const real *x, const real *packed,           \
-                         const real *bias, isize begin, isize end, int add, real *scratch);        \
+                         const real *bias, isize begin, isize end, int add, const finish *f,       \
+                         real *scratch);                                                           \
         void (*conv_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,         \
                             isize begin, isize end, real *scratch);                                \
         void (*conv_weight_store)(const conv_pass *p, real *dw, real *sums, isize pieces,          \
@@ -154,7 +163,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         /* The same where each group has one channel of x or of y (depthwise). */                  \
         void (*depthwise_pack)(real *packed, const conv_pass *p, const real *weight);              \
         void (*depthwise_run)(const conv_pass *p, real *y, const real *x, const real *packed,      \
-                              const real *bias, isize begin, isize end, int add, real *scratch);   \
+                              const real *bias, isize begin, isize end, int add, const finish *f,  \
+                              real *scratch);                                                      \
         void (*depthwise_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,    \
                                  isize begin, isize end, real *scratch);                           \
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch);                \
@@ -171,10 +181,13 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
                                   isize images, isize begin, isize end, int add);                  \
         /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the      \
          * tiles of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels  \
-         * begin..end, begin a multiple of 16 */                                                   \
+         * begin..end, begin a multiple of 16. kept: what winograd_pack made of the weights, or    \
+         * NULL */                                                                                 \
         void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
-                             const real *bias, isize first, isize last, isize begin, isize end,    \
-                             int add, real *scratch);                                              \
+                             const real *kept, const real *bias, isize first, isize last,          \
+                             isize begin, isize end, int add, const finish *f, real *scratch);     \
+        void (*winograd_pack)(real *kept, const conv_pass *p, const real *weight);                 \
+        isize (*winograd_packed)(const conv_pass *p); /* elements of that */                       \
         /* dw (O,3,3,C) = the sums over those tiles for the filters begin..end [+ dw] */           \
         void (*winograd_weight)(const conv_pass *p, real *dw, const real *dy, const real *x,       \
                                 isize first, isize last, isize begin, isize end, int add,          \

@@ -2,6 +2,7 @@
 #include "vector.h"
 
 #include "pack.h"
+#include "finish.h"
 
 #include "gemm.h"
 #include "gemm_dot.h"
@@ -39,6 +40,7 @@ const TABLE(table) TABLE(ISA) = {
     .gemm_dot = NAME(gemm_dot),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
+    .finish_piece = NAME(finish_piece),
     .channel_moments = NAME(channel_moments),
     .channel_products = NAME(channel_products),
     .channel_affine = NAME(channel_affine),
@@ -78,6 +80,8 @@ const TABLE(table) TABLE(ISA) = {
     .conv_plain = NAME(conv_plain),
     .conv_plain_weight = NAME(conv_plain_weight),
     .winograd_run = NAME(winograd_run),
+    .winograd_pack = NAME(winograd_pack),
+    .winograd_packed = NAME(winograd_packed),
     .winograd_weight = NAME(winograd_weight),
     .winograd_scratch = NAME(winograd_scratch),
     .winograd_is_wide = NAME(winograd_is_wide),

@@ -188,20 +188,64 @@ static isize NAME(winograd_scratch)(const conv_pass *p)
     return 6 * MAX(p->C, p->O) + 3 * line + MAX(run - zero, gradient - zero);
 }
 
+/* All transformed weights, (36; C,O): in each plane its panels one after the other. */
+static isize NAME(winograd_plane)(const conv_pass *p, isize channels)
+{
+    return NAME(odd_lines)(NAME(whole)(channels) * p->C);
+}
+
+static isize NAME(winograd_packed)(const conv_pass *p)
+{
+    return 36 * NAME(winograd_plane)(p, p->O);
+}
+
+static void NAME(winograd_pack)(REAL *kept, const conv_pass *p, const REAL *w)
+{
+    isize left = NAME(whole)(p->O) / LANES, o = 0;
+    for (isize panels = pieces(left, WIDTH); panels > 0; panels--) {
+        const isize W = pieces(left, panels);
+        const NAME(planes) u = {kept + o * p->C, W * LANES, NAME(winograd_plane)(p, p->O)};
+        NAME(transform_weights)(u, p, w, 0, p->C, o, W * LANES);
+        left -= W;
+        o += W * LANES;
+    }
+}
+
+/* What is left to do for channels begin..end of `count` tiles from t on: tiles beside each other are
+ * one piece, or each of their pixels is. */
+static void NAME(finish_tiles)(const finish *f, REAL *y, NAME(place) t, isize count, isize begin,
+                               isize end)
+{
+    const conv_pass *p = t.p;
+    while (count > 0) {
+        const isize tiles = MIN(count, t.columns - t.j), rows = MIN(4, p->OH - 4 * t.i);
+        const isize columns = MIN(4 * tiles, p->OW - 4 * t.j), whole = end - begin == p->O;
+        const isize step = whole ? columns * p->O : p->O, n = whole ? step : end - begin;
+        for (isize r = 0; r < rows; r++) {
+            const isize at = ((t.n * p->OH + 4 * t.i + r) * p->OW + 4 * t.j) * p->O;
+            for (isize i = 0; i < columns * p->O; i += step)
+                NAME(finish_piece)(f, y, at + i + begin, n);
+        }
+        count -= tiles;
+        t.j += tiles - 1;
+        NAME(next_place)(&t);
+    }
+}
+
 /* y = x * w [+ bias (O)] [+ y], its tiles first..last, channels begin..end; begin is a multiple of
  * 16. Each member transforms the weights it needs: to share them would cost a barrier. */
 static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *w,
-                               const REAL *bias, isize first, isize last, isize begin, isize end,
-                               int add, REAL *scratch)
+                               const REAL *kept, const REAL *bias, isize first, isize last,
+                               isize begin, isize end, int add, const finish *f, REAL *scratch)
 {
     if (first >= last || begin >= end) return;
     const isize blocks = pieces(last - first, NAME(block_tiles)(p));
     const isize vectors = NAME(whole)(end - begin) / LANES, C = p->C;
-    const int wide = NAME(winograd_is_wide)(p), keep = blocks > 1 && !wide;
+    const int wide = NAME(winograd_is_wide)(p), keep = kept || (blocks > 1 && !wide);
     const isize depth = wide ? WINOGRAD_DEPTH : C;
     const REAL *zeros = NAME(take_zeros)(&scratch, C);
-    NAME(planes) u = {scratch, 0, NAME(odd_lines)(vectors * LANES * C)};
-    if (keep) scratch += 36 * u.plane; /* in each plane its panels one after the other */
+    NAME(planes) u = {kept ? (REAL *)kept : scratch, 0, NAME(winograd_plane)(p, end - begin)};
+    if (keep && !kept) scratch += 36 * u.plane;
     for (isize b = blocks, count; b > 0; b--, first += count) {
         count = pieces(last - first, b);
         const NAME(place) t = NAME(place_of)(p, first);
@@ -217,13 +261,15 @@ static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const
             if (!keep) panel = NAME(take)(&rest, depth, width);
             for (isize c = 0; c < C; c += depth, part.p += depth) {
                 const isize K = MIN(depth, C - c);
-                if (!keep || b == blocks) NAME(transform_weights)(panel, p, w, c, K, o, width);
+                if (!kept && (!keep || b == blocks))
+                    NAME(transform_weights)(panel, p, w, c, K, o, width);
                 NAME(multiply_planes)(m, part, v.stride, 1, panel, count, width, K, c > 0);
             }
             NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, add);
             left -= W;
             o += width;
         }
+        if (f) NAME(finish_tiles)(f, y, t, count, begin, end);
     }
 }
 

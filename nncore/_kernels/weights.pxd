@@ -1,0 +1,8 @@
+cdef class Weights:
+    cdef tuple views                 # dicts: name -> view
+    cdef bint lent
+    # Each has one writer at a time: the thread that trains the model, whoever holds the GIL.
+    cdef unsigned long long steps, returns
+
+    cdef unsigned long long state(self)
+    cdef bint held(self)

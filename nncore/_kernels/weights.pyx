@@ -1,0 +1,71 @@
+"""Weights: whether what a plan made of them still holds.
+
+Inference plans keep packed copies of the weights. The weights themselves are memory that anybody
+who holds a view may write to, so the library must know when to pack again, without looking at
+every number. It knows when it wrote itself; and nobody else can have, unless a view of the weights
+left the library and is still held somewhere, or was until now. Reference counts say so.
+"""
+from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
+from cpython.dict cimport PyDict_Next
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *)
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)  # borrowed: no reference is taken here
+
+
+cdef class Memory:
+    """A flat array as the base of views. An array as the base would not do: a slice of a view
+    would hold the array, not the view."""
+    cdef object array
+
+    def __cinit__(self, array):
+        self.array = array
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyObject_GetBuffer(self.array, buffer, flags)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        PyBuffer_Release(buffer)
+
+
+cdef class Weights:
+    """The views of a model's weights, by name, and what happened to them."""
+
+    def __init__(self, *views):
+        self.views = views
+
+    def lend(self, int which):
+        """Views that the caller may keep and write to."""
+        self.lent = True
+        return self.views[which]
+
+    def change(self):
+        """Says that the library wrote to the weights."""
+        self.steps += 1
+
+    cdef unsigned long long state(self):
+        """A number that is another after each change; 0 where somebody may be at it."""
+        if self.lent:
+            if self.held():
+                return 0
+            self.lent = False
+            self.returns += 1
+        return 1 + self.steps + self.returns
+
+    cdef bint held(self):
+        """Whether anybody else has the dicts of views, or a view, or a slice of one."""
+        cdef PyObject *name
+        cdef PyObject *view
+        cdef PyObject *views
+        cdef Py_ssize_t at
+        cdef int i
+        for i in range(<int> len(self.views)):
+            views = PyTuple_GET_ITEM(self.views, i)
+            if Py_REFCNT(views) > 1:
+                return True
+            at = 0
+            while PyDict_Next(<object> views, &at, &name, &view):
+                if Py_REFCNT(view) > 1:
+                    return True
+        return False
