@@ -79,6 +79,10 @@ cdef class Recurrence(Op):
         self.most = rows
         self.packs = rows * self.T >= PACKED_ROWS and (
             rows > 2 or self.G * self.H * self.H * itemsize <= NEAR)
+        # Inference packs when the weights change, not once a run, if members will not share units.
+        most = threads.largest()
+        self.prepares = self.packs and not plan.training and (
+            most == 1 or rows // 2 + 1 >= FEW_ROWS * most)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
@@ -113,9 +117,6 @@ cdef class Recurrence(Op):
             size = max(gates * self.I, self.G * self.H * filled(self.I))
             self.packed_ih = plan.workspace((size,))
             self.packed_hh = plan.workspace((gates * self.H,))
-            most, fewest = threads.largest(), plan.most_rows // 2 + 1
-            # Packed when the weights change, not once a run, if members will not share units.
-            self.prepares = not self.training and (most == 1 or fewest >= FEW_ROWS * most)
             if self.prepares:
                 self.kept = (self.packed_ih, self.packed_hh)
             else:
