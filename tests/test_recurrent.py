@@ -109,6 +109,45 @@ def test_an_encoder_hands_its_state_to_a_decoder():
     model.summary()
 
 
+# ---- stacks --------------------------------------------------------------------------------------
+
+STACKS = {
+    "embedding, two layers, dense at each step": (
+        (6,),
+        [
+            nn.Embedding(9, 4), nn.GRU(5, return_sequences=True), nn.LayerNormalization(),
+            nn.LSTM(4, return_sequences=True), nn.Dense(3, "tanh"),
+        ],
+    ),
+    "convolution in front": (
+        (9, 2),
+        [nn.Conv1D(4, 3, activation="tanh"), nn.MaxPool1D(2), nn.Bidirectional(nn.RNN(5))],
+    ),
+    "residual": ((5, 4), [nn.Residual(nn.GRU(4, return_sequences=True)), nn.Flatten()]),
+    "pooled": ((5, 4), [nn.LSTM(6, return_sequences=True), nn.GlobalAvgPool1D(), nn.Dense(2)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_gradients_of_stacks(name, team):
+    shape, layers = STACKS[name]
+    rng = np.random.default_rng(0)
+    integers = isinstance(layers[0], nn.Embedding)
+    for rows in (1, 7):
+        x = rng.integers(0, 9, (rows, *shape)) if integers else rng.normal(size=(rows, *shape))
+        for members in (1, 2):
+            team(members)
+            model = randomize(nn.Sequential([nn.Input(shape), *layers], dtype="float64"))
+            run = Pass(model, [x])
+            expected = {n: slopes(run, p) for n, p in model.params.items()}
+            dx = {} if integers else slopes(run, x)
+            (found,), grads = run.gradients()
+            for n, slope in expected.items():
+                near_slopes(grads[n], slope, n)
+            if dx:
+                near_slopes(found, dx, "dx")
+
+
 # ---- the formulas --------------------------------------------------------------------------------
 
 

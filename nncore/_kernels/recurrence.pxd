@@ -1,5 +1,9 @@
+from libc.string cimport memcpy
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.simd cimport isize, real
+
+cdef enum:
+    DX_ROWS = 64         # rows of dx that are computed at a time
 
 
 cdef class Recurrence(Op):
@@ -56,3 +60,17 @@ cdef inline isize step_of(Recurrence op, isize length, isize t) noexcept nogil:
 cdef inline isize place_in_y(Recurrence op, isize length, isize t) noexcept nogil:
     """Where in y the t-th h goes: to its x, or in the order in which they come."""
     return length - 1 - t if op.reverse and op.aligned else t
+
+
+cdef inline real *row_of(char *data, isize row, isize width, real *_) noexcept nogil:
+    return <real *> data + row * width
+
+
+cdef inline void add_gradient(real *target, const real *d, isize n, bint add) noexcept nogil:
+    """target = d [+ target], n numbers"""
+    cdef isize j
+    if not add:
+        memcpy(target, d, n * sizeof(real))
+    else:
+        for j in range(n):
+            target[j] += d[j]

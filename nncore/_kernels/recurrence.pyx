@@ -25,7 +25,6 @@ cdef enum:
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
     NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
-    DX_ROWS = 64         # of dx, computed at a time
     FAR = 4 << 20        # bytes of weights beyond which they are likely not in a cache
 
 CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),

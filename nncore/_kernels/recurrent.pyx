@@ -15,18 +15,13 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 from nncore._kernels cimport threads
 from nncore._kernels.op cimport Run, adds, share
-from nncore._kernels.recurrence cimport (Recurrence, Shard, active, gates_together, get_shard,
+from nncore._kernels.recurrence cimport (Recurrence, Shard, active, add_gradient, get_shard,
                                          multiply_transposed, multiply_weights, pack_backward,
-                                         pack_forward, place_in_y, shard_count, sort_rows,
+                                         pack_forward, place_in_y, row_of, shard_count, sort_rows,
                                          state_at, step_of, stored)
+from nncore._kernels.recurrent_gradients cimport input_gradient, weight_gradients
 from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET, CELL_LSTM, f32,
-                                   f32_cell, f64, f64_cell, gemm, gemm_packed, isize, real,
-                                   sum_rows)
-
-cdef enum:
-    UNIT = 16
-    DX_ROWS = 64         # rows of dx that are computed at a time; recurrence.pyx has room for them
-
+                                   f32_cell, f64, f64_cell, isize, real)
 
 cdef class Recurrent(Recurrence):
     cdef void prepare(self) noexcept nogil:
@@ -69,10 +64,6 @@ cdef inline void cell(int kind, bint back, isize H, isize n, real *z, real *h, r
             f64.cell_backward(kind, &double_)
         else:
             f64.cell_forward(kind, &double_)
-
-
-cdef inline real *row_of(char *data, isize row, isize width, real *_) noexcept nogil:
-    return <real *> data + row * width
 
 
 # ---- forward -------------------------------------------------------------------------------------
@@ -292,9 +283,9 @@ cdef void backward_shard(Recurrent op, Run *run, Shard *s, real *_) noexcept nog
     for r in range(s.rows):
         b = s.order[r] * op.H + s.begin
         if op.h0 is not None and op.h0.grad != NULL:
-            end_gradient(<real *> op.h0.grad + b, dh + r * op.ldh, n, adds(op, op.place_of_h0))
+            add_gradient(<real *> op.h0.grad + b, dh + r * op.ldh, n, adds(op, op.place_of_h0))
         if op.c0 is not None and op.c0.grad != NULL:
-            end_gradient(<real *> op.c0.grad + b, dc + r * op.ldh, n, adds(op, op.place_of_h0 + 1))
+            add_gradient(<real *> op.c0.grad + b, dc + r * op.ldh, n, adds(op, op.place_of_h0 + 1))
     if op.rate > 0:  # hs becomes the operand of the gradient of weight_hh
         for t in range(s.steps):
             for r in range(active(s, t)):
@@ -307,15 +298,6 @@ cdef inline void begin_gradient(real *d, const char *given, isize at, isize n) n
         memset(d, 0, n * sizeof(real))
     else:
         memcpy(d, <const real *> given + at, n * sizeof(real))
-
-
-cdef inline void end_gradient(real *target, const real *d, isize n, bint add) noexcept nogil:
-    cdef isize j
-    if not add:
-        memcpy(target, d, n * sizeof(real))
-    else:
-        for j in range(n):
-            target[j] += d[j]
 
 
 cdef void backward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noexcept nogil:
@@ -335,7 +317,7 @@ cdef void backward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noex
         b = s.order[r]
         if op.y is not None and op.y.grad != NULL:
             dy = <const real *> op.y.grad + (b * op.T + place_in_y(op, s.length[r], t)) * op.H
-            end_gradient(dh + r * op.ldh + s.begin, dy + s.begin, n, True)
+            add_gradient(dh + r * op.ldh + s.begin, dy + s.begin, n, True)
         if op.kind == CELL_LSTM:
             c = row_of(op.cs.data, state + r, op.ldh, z) + s.begin
             c_next = (row_of(op.cs.data, later + r, op.ldh, z) if r < longer
@@ -363,84 +345,3 @@ cdef void backward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noex
                  s.order[r] * op.H + s.begin, n, True)
     else:
         multiply_transposed(op, s, dh, op.ldh, z, rows, 0, op.G, True)
-
-
-cdef void input_gradient(Recurrent op, Run *run, Shard *s, real *_) noexcept nogil:
-    """dx = dz W_ih, a few rows of it at a time, each then brought to its place."""
-    cdef isize begin = 0, end = s.first[s.steps], row, t, r, g, n, b
-    cdef isize filled = (op.I + UNIT - 1) // UNIT * UNIT
-    cdef real *found = <real *> run.scratch
-    cdef real *dx = <real *> op.x.grad
-    cdef real *z
-    if not s.whole:
-        share(end, 1, run, &begin, &end)
-    t = 0
-    while begin < end:
-        z = row_of(op.zs.data, stored(op, s, 0, 0) + begin, op.ldz, _)
-        row = min(begin + DX_ROWS, end)
-        g = 0
-        while g < op.G:
-            n = gates_together(op, op.x_at, g, op.G, True)
-            gemm_packed(found, op.I, z + op.x_at[g], op.ldz,
-                        <const real *> op.packed_ih.data + g * op.H * filled, op.most, row - begin,
-                        op.I,
-                        n * op.H, g > 0, <const real *> NULL)
-            g += n
-        for r in range(begin, row):
-            while r >= s.first[t + 1]:
-                t += 1
-            n = r - s.first[t]
-            b = s.order[n] * op.T + step_of(op, s.length[n], t)
-            end_gradient(dx + b * op.I, found + (r - begin) * op.I, op.I, adds(op, 0))
-        begin = row
-    if not adds(op, 0):  # what is beyond a sequence's end
-        begin, end = 0, s.rows
-        if not s.whole:
-            share(s.rows, 1, run, &begin, &end)
-        for r in range(begin, end):
-            memset(dx + (s.order[r] * op.T + s.length[r]) * op.I, 0,
-                   (op.T - s.length[r]) * op.I * sizeof(real))
-
-
-cdef void weight_gradients(Recurrent op, Run *run, int count, real *_) noexcept nogil:
-    """dW = dz^T x or dz^T h and db = the sum of dz, over all steps, for this member's units."""
-    cdef isize first, last, g, n, begin, end, row, rows
-    cdef Shard s
-    cdef int number
-    cdef const real *z
-    cdef const real *h
-    share(op.G * op.H, UNIT, run, &first, &last)
-    for number in range(count):
-        s = get_shard(op, run, number, count)
-        row, rows = stored(op, &s, 0, 0), s.first[s.length[0]]
-        z = row_of(op.zs.data, row, op.ldz, _)
-        h = row_of(op.hs.data, row, op.ldh, _)
-        for g in range(op.G):
-            begin, end = max(first, g * op.H), min(last, (g + 1) * op.H)
-            n = end - begin
-            if n <= 0:
-                continue
-            gate_gradients(op, run, begin, n, number > 0, z + op.x_at[g] + begin - g * op.H, 1,
-                           row_of(op.xs.data, row, op.ldx, _), op.ldx, rows)
-            if op.kind == CELL_GRU_BEFORE and g == 2:  # n's operand is m
-                gate_gradients(op, run, begin, n, number > 0, z + op.h_at[g] + begin - g * op.H,
-                               2, z + 3 * op.H, op.ldz, rows)
-            else:
-                gate_gradients(op, run, begin, n, number > 0, z + op.h_at[g] + begin - g * op.H,
-                               2, h, op.ldh, rows)
-
-
-cdef void gate_gradients(Recurrent op, Run *run, isize unit, isize units, bint again,
-                         const real *dz, int place, const real *operand, isize ld,
-                         isize rows) noexcept nogil:
-    """The gradients of weight_ih (input number 1) or weight_hh (2), and of the bias with it."""
-    cdef isize K = op.I if place == 1 else op.H
-    cdef char *weight = op.weight_ih.grad if place == 1 else op.weight_hh.grad
-    cdef char *bias = NULL
-    if op.bias_ih is not None:
-        bias = op.bias_ih.grad if place == 1 else op.bias_hh.grad
-    if weight != NULL:
-        gemm(<real *> weight + unit * K, K, dz, 1, op.ldz, operand, ld, 1, units, K, rows,
-             again or adds(op, place), <const real *> NULL, run.scratch)
-    if bias != NULL:
-        sum_rows(<real *> bias + unit, dz, op.ldz, rows, units, again or adds(op, place + 2))
