@@ -14,17 +14,19 @@ from nncore._kernels.entry import Entry
 from nncore._names import boolean, integer, positive_int
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
+from nncore.lengths import lengths_of
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan, stretch
+from nncore.streaming import StatefulPlan, Streaming
 from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
 # What a copy makes anew: plans, and what they are made for.
-_PLANS = ("_plans", "_padded_plans", "_steps", "_parameters", "_update", "_forward_plan",
+_PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_forward_plan",
           "_node_shapes")  # fmt: skip
 
 
-class Model(Training, Entry):
+class Model(Training, Streaming, Entry):
     """A network from ``inputs`` to ``outputs``, made by calling layers.
 
     seed: of the initial weights, of shuffling and of dropout (None: another each time).
@@ -71,7 +73,7 @@ class Model(Training, Entry):
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
-        self._steps: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
+        self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
         self._parameters = Parameters(self.dtype)
@@ -173,9 +175,7 @@ class Model(Training, Entry):
         if plan is None or plan.capacity < rows:
             kind: Any = Plan
             if options.pop("stateful", False):
-                from nncore import streaming
-
-                kind = streaming.StatefulPlan
+                kind = StatefulPlan
             plan = kind(self._ready(purpose), self._parameters, purpose, rows, **options)
             plan.key = self._key
             if plan.training and self._update is not None:
@@ -188,7 +188,7 @@ class Model(Training, Entry):
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
         if lengths is not None:
-            counts = data.checked_lengths(type(self).__name__, lengths, arrays[0])
+            counts = lengths_of(type(self).__name__, lengths, arrays[0])
             return self._infer_padded([*arrays, counts])
         size = self.size_for(rows)
         plan = self.borrow(size)
@@ -246,7 +246,7 @@ class Model(Training, Entry):
         """
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        counts = data.checked_lengths("predict", lengths, arrays[0])
+        counts = lengths_of("predict", lengths, arrays[0])
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
@@ -259,40 +259,6 @@ class Model(Training, Entry):
                 output[first:end] = part
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def step(self, x: Any, state: Any = None) -> tuple[Any, tuple[np.ndarray, ...]]:
-        """One step of sequences as they come: (y, state), equal to the whole sequence's.
-
-        x: (rows, *shape of one step). state: None before the first step, then what the step
-        before returned: a tuple of arrays (rows, units), for each recurrent layer its h and, of an
-        LSTM, c. y: the output for this step, (rows, *shape of one step), or what the network would
-        return for a sequence that ended here. ValueError for networks that need a whole sequence
-        at once (go_backwards, Bidirectional, layers that mix steps), and for a state of another
-        shape.
-
-        >>> import nncore as nn
-        >>> model = nn.Sequential([nn.Input((10, 3)), nn.GRU(8), nn.Dense(2)])
-        >>> state = None
-        >>> for x in np.zeros((10, 1, 3)):
-        ...     y, state = model.step(x, state)
-        >>> y.shape
-        (1, 2)
-        """
-        from nncore.streaming import Steps
-
-        graph = self._ready("step")
-        first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
-        rows = len(first) if hasattr(first, "__len__") else 0
-        size = max(0, rows - 1).bit_length()
-        idle = self._steps.setdefault(size, [])
-        try:
-            steps = idle.pop()
-        except IndexError:
-            steps = Steps(graph, self._parameters, 1 << size)
-        try:
-            return steps.run(x, state)
-        finally:
-            idle.append(steps)
-
     # ---- a training loop of your own ---------------------------------------------------------
 
     def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:
@@ -303,7 +269,7 @@ class Model(Training, Entry):
             return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        counts = data.checked_lengths("forward", lengths, arrays[0])
+        counts = lengths_of("forward", lengths, arrays[0])
         with self._exclusive():
             plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
             gathers = list(plan.inputs)

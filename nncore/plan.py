@@ -17,7 +17,6 @@ import numpy as np
 from nncore._kernels import blas, threads
 from nncore._kernels.activation import Activation
 from nncore._kernels.gather import Gather
-from nncore._kernels.lengths import StepWeights
 from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
@@ -27,6 +26,7 @@ from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
+from nncore.steps import Steps
 
 if TYPE_CHECKING:
     from nncore.graph import Graph
@@ -47,7 +47,7 @@ FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 PURPOSES = ("declare", "inference", "training", "loss", "evaluation")
 
 
-class Plan(Loop):
+class Plan(Steps, Loop):
     """Ops in order and the memory they work in; see the module.
 
     ``targets``: the shapes of one row of the targets, one per loss. ``weights``: the shape of
@@ -85,10 +85,7 @@ class Plan(Loop):
         self._paths: dict[Layer, list[str]] = {}
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
-        self.lengths: Gather | None = None
-        self.weighs_steps = False  # the loss is a mean over the steps there are, not over rows
-        self._steps = 0
-        self._in_steps: set[Tensor] = set()  # whose first axis is the steps that lengths count
+        self._begin_steps()
 
         values: dict[Symbol, Any] = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
 
@@ -181,24 +178,6 @@ class Plan(Loop):
         finally:
             self._path = outside
 
-    def _follow_steps(self, layer: Layer, result: Any) -> None:
-        """With lengths, only what takes each step by itself or knows of them may have steps."""
-        results = result if isinstance(result, tuple) else (result,)
-        mixes = not layer.knows_steps
-        if layer.keeps_steps:
-            mixes = mixes or len(results[0].shape) < 2 or results[0].shape[0] != self._steps
-            self._in_steps.update(y for y in results if len(y.shape) > 1)
-        if mixes:
-            raise ValueError(
-                f"{self.where(layer)}: this layer mixes the steps of a sequence, those beyond its "
-                "end or still to come, too; expected, for lengths= and step(), recurrent layers "
-                "and layers that take each step by itself, up to one that returns no sequence"
-            )
-
-    def lengths_of(self, x: Tensor) -> Tensor | None:
-        """The tensor of the lengths of x's sequences, if they are not all of x's."""
-        return self.lengths.x if self.lengths is not None and x in self._in_steps else None
-
     def add(self, op: Op) -> None:
         """Puts an op on the plan; it runs after those before it."""
         op.layer = ".".join(self._path)
@@ -284,24 +263,6 @@ class Plan(Loop):
                 prediction = loss.build(self, x, target.x, weight)
             self.predictions.append(prediction)
         self.outputs = self.predictions
-
-    def _loss_weight(self, y: Tensor) -> Tensor | None:
-        """The weights of an output's rows or steps: those beyond a sequence's end have none."""
-        weight = self.weight.x if self.weight else None
-        if self.lengths is None or y not in self._in_steps:
-            return weight
-        self.weighs_steps = True
-        steps = self.tensor(y.shape[:-1])
-        self.ops.append(StepWeights(self.lengths.x, weight, steps))
-        return steps
-
-    def states_before(self, layer: Layer, given: Sequence[Tensor], count: int, units: int) -> Any:
-        """The states that a recurrent layer begins with: those given, or none, for zeros."""
-        return given
-
-    def states_after(self, layer: Layer, last: Sequence[Tensor]) -> None:
-        """Told the states after a recurrent layer's last step, if `states_before` asked for them
-        by returning more than was given."""
 
     def _logits(self, x: Tensor, loss: Loss) -> Tensor:
         """What a closing activation was applied to, if the loss takes that one in."""

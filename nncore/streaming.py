@@ -75,7 +75,7 @@ class StepPlan(Plan):
         return Stepper(self, self.outputs, self.shapes)
 
 
-class Steps:
+class Stepping:
     """What `Model.step` needs for some number of rows: a plan, and checks."""
 
     def __init__(self, graph: Any, parameters: Any, rows: int) -> None:
@@ -159,3 +159,44 @@ class StatefulPlan(Plan):
         """Begins anew, with states of zeros."""
         for carried in self._carried:
             carried.reset()
+
+
+class Streaming:
+    """The part of Model that takes sequences step by step. See `Model`."""
+
+    # What Model brings along.
+    _ready: Any
+    _parameters: Any
+    _steppers: dict[int, list[Stepping]]
+
+    def step(self, x: Any, state: Any = None) -> tuple[Any, tuple[np.ndarray, ...]]:
+        """One step of sequences as they come: (y, state), equal to the whole sequence's.
+
+        x: (rows, *shape of one step). state: None before the first step, then what the step
+        before returned: a tuple of arrays (rows, units), for each recurrent layer its h and, of an
+        LSTM, c. y: the output for this step, (rows, *shape of one step), or what the network would
+        return for a sequence that ended here. ValueError for networks that need a whole sequence
+        at once (go_backwards, Bidirectional, layers that mix steps), and for a state of another
+        shape.
+
+        >>> import nncore as nn
+        >>> model = nn.Sequential([nn.Input((10, 3)), nn.GRU(8), nn.Dense(2)])
+        >>> state = None
+        >>> for x in np.zeros((10, 1, 3)):
+        ...     y, state = model.step(x, state)
+        >>> y.shape
+        (1, 2)
+        """
+        graph = self._ready("step")
+        first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
+        rows = len(first) if hasattr(first, "__len__") else 0
+        size = max(0, rows - 1).bit_length()
+        idle = self._steppers.setdefault(size, [])
+        try:
+            stepping = idle.pop()
+        except IndexError:
+            stepping = Stepping(graph, self._parameters, 1 << size)
+        try:
+            return stepping.run(x, state)
+        finally:
+            idle.append(stepping)

@@ -14,6 +14,7 @@ from nncore.arena import aligned_zeros
 from nncore.evaluation import evaluate, try_metrics
 from nncore.failures import explain
 from nncore.history import History, Progress
+from nncore.lengths import lengths_of
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Training:
             raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
         for loss, closing in zip(self._losses, shapes.closing, strict=True):
             loss.takes_in(*closing)
-        return data.examples(
+        found = data.examples(
             x,
             y,
             sample_weight,
@@ -151,8 +152,9 @@ class Training:
             shapes=shapes,
             losses=self._losses,
             finite=finite,
-            lengths=lengths,
         )
+        found.lengths = lengths_of(type(self).__name__, lengths, found.inputs[0])
+        return found
 
     def _loss_plan(self, purpose: str, examples: data.Examples, rows: int, **options: Any) -> Plan:
         return self._plan(
