@@ -66,8 +66,7 @@ class StopAfter(nn.callbacks.Callback):
         model.stop_training = time.perf_counter() > self.end
 
 
-def main() -> None:
-    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 2
+def main(minutes: float = 2) -> None:
     text = read_source()
     table = np.zeros(128, np.uint8)
     table[[ord(c) for c in CHARACTERS]] = np.arange(len(CHARACTERS))
@@ -101,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(float, sys.argv[1:]))

@@ -21,15 +21,12 @@ FOLDER = Path("models")
 
 
 def read_numbers() -> tuple[np.ndarray, np.ndarray]:
-    """Years and their mean numbers of sunspots, from the file that was named or the wheel."""
-    if len(sys.argv) > 1:
-        path = Path(sys.argv[1])
-    else:
-        package = importlib.util.find_spec("statsmodels")
-        if package is None or not package.submodule_search_locations:
-            sys.exit("the data come with statsmodels: pip install --no-deps statsmodels")
-        folder = Path(package.submodule_search_locations[0])
-        path = folder / "datasets" / "sunspots" / "sunspots.csv"
+    """Years and their mean numbers of sunspots, from the installed wheel."""
+    package = importlib.util.find_spec("statsmodels")
+    if package is None or not package.submodule_search_locations:
+        sys.exit("the data come with statsmodels' wheel: pip install --no-deps statsmodels")
+    folder = Path(package.submodule_search_locations[0])
+    path = folder / "datasets" / "sunspots" / "sunspots.csv"
     table = np.loadtxt(path, delimiter=",", skiprows=1)
     return table[:, 0].astype(int), table[:, 1]
 
