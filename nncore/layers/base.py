@@ -96,6 +96,9 @@ class Layer:
     - ``backward(self, dy, y, *inputs, **parameters)`` -> the gradients of the inputs, then of
       the parameters, as one array or a tuple.
 
+    One that takes each step of a sequence by itself says so, ``knows_steps = True`` in the class:
+    then it may stand between recurrent layers where ``lengths=`` or `Model.step` are used.
+
     >>> import nncore as nn
     >>> class Square(nn.Layer):
     ...     def forward(self, x):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,11 +15,6 @@ from nncore.layers.base import Layer, layer
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
     from nncore.plan import Plan
-
-
-def option(default: Any) -> Any:
-    """A field that is given by its name."""
-    return field(default=default, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -52,15 +47,16 @@ class Recurrence(Layer):
     knows_steps: ClassVar[bool] = True
 
     units: int
-    return_sequences: bool = option(False)
-    return_state: bool = option(False)
-    go_backwards: bool = option(False)
-    use_bias: bool = option(True)
-    dropout: float = option(0.0)
-    recurrent_dropout: float = option(0.0)
-    kernel_initializer: Any = option("glorot_uniform")
-    recurrent_initializer: Any = option("orthogonal")
-    bias_initializer: Any = option("zeros")
+    _: KW_ONLY
+    return_sequences: bool = False
+    return_state: bool = False
+    go_backwards: bool = False
+    use_bias: bool = True
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    kernel_initializer: Any = "glorot_uniform"
+    recurrent_initializer: Any = "orthogonal"
+    bias_initializer: Any = "zeros"
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -249,7 +245,8 @@ class LSTM(Recurrence):
     """
 
     gates: ClassVar[int] = 4
-    unit_forget_bias: bool = option(True)
+    _: KW_ONLY
+    unit_forget_bias: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -283,7 +280,8 @@ class GRU(Recurrence):
     """
 
     gates: ClassVar[int] = 3
-    reset_after: bool = option(True)
+    _: KW_ONLY
+    reset_after: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
