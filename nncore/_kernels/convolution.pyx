@@ -14,16 +14,20 @@ of the weights. The algorithm is chosen when the plan is built:
 - winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
 
+In plans that do not train, filters that leave most of a vector empty are laid side by side: a
+vector has those of several pixels in a row, each shifted to its own window, as one wider window.
+
 Members share units of work (a few rows of one image) or, where there are enough, whole images. The
 gradient of the weights is cut into as many pieces as members were asked for, however many came,
 and the pieces' sums are added in order.
 """
+from libc.string cimport memcpy, memset
 from nncore._kernels cimport threads
 from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
                                          Algorithm, pack, run_plain, run_tiles, run_units, sizes,
                                          weight_units)
-from nncore._kernels.finishing cimport Finishing
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
+from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
                                      winograd_is_faster)
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, finish,
@@ -65,7 +69,7 @@ cdef class Convolution(Finishing):
 
     ``keep``: the plan does not train, so packed weights are kept for the next run.
     """
-    cdef Tensor x, packed_weight
+    cdef Tensor x, packed_weight, wide_weight, wide_bias
     cdef conv_pass down
     cdef bint transposed, by_images, overlaps
     cdef bint wide            # winograd's members share channels, not tiles or images
@@ -74,6 +78,7 @@ cdef class Convolution(Finishing):
     cdef isize channels       # of y
     cdef isize sums, bias_sums  # bytes of a piece's sums: of weights, of biases
     cdef isize packed         # bytes of packed weights at most
+    cdef isize beside         # pixels whose filters lie side by side in a vector
 
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
                  groups=1, rows=1, transposed=False, keep=False):
@@ -98,10 +103,11 @@ cdef class Convolution(Finishing):
         self.channels = y.shape[len(y.shape) - 1]
         self.work = 2.0 * p.OH * p.OW * weight.size
         self.backward_by_rows = False
-        self.choose(rows)
-        self.measure()
+        self.beside = 1
+        self.choose(rows, keep)
         if keep and self.packs_all():
             self.keep()
+        self.measure(keep)
 
     cdef bint packs_all(self):
         """Whether there is one packing of the weights for the whole forward pass."""
@@ -113,18 +119,35 @@ cdef class Convolution(Finishing):
         self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
         self.kept = (self.packed_weight,)
         self.prepares = True
+        if self.beside > 1:
+            n = self.down.O * self.down.KH * self.down.KW * self.down.C
+            self.wide_weight = Tensor((n,), self.y.itemsize, None, None, False)
+            self.wide_bias = Tensor((self.down.O,), self.y.itemsize, None, None, False)
+            self.kept += (self.wide_weight, self.wide_bias)
+
+    cdef void lay_beside(self) noexcept nogil:
+        """Makes of some pixels in a row one with all their filters, where that takes less time:
+        in steps of the sum for a vector, (KW + (n - 1) stride) for n pixels instead of n KW."""
+        cdef conv_pass *p = &self.down
+        cdef isize n, best = 1, lanes = vector_bytes() // self.y.itemsize
+        for n in range(2, lanes // p.O + 1):
+            if p.OW % n == 0 and (p.KW + (n - 1) * p.stride_w) * best < (
+                    p.KW + (best - 1) * p.stride_w) * n:
+                best = n
+        self.beside = best
+        p.KW += (best - 1) * p.stride_w
+        p.stride_w *= best
+        p.OW //= best
+        p.O *= best
 
     cdef void prepare(self) noexcept nogil:
         self.fold()
-        if self.packed_weight is not None:
-            if self.is_double:
-                pack[double](self.chosen, &self.down, <double *> self.packed_weight.data,
-                             <const double *> self.weights())
-            else:
-                pack[float](self.chosen, &self.down, <float *> self.packed_weight.data,
-                            <const float *> self.weights())
+        if self.is_double:
+            prepare[double](self, NULL)
+        else:
+            prepare[float](self, NULL)
 
-    def choose(self, rows):
+    def choose(self, rows, keep):
         """The algorithm, and the units of work for so many images at most."""
         cdef conv_pass *p = &self.down
         best = "direct"
@@ -152,6 +175,8 @@ cdef class Convolution(Finishing):
             f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
         self.by_images = not self.wide and (rows % self.slots == 0 or rows >= 4 * self.slots)
         self.forward_by_rows = self.by_images
+        if keep and self.chosen == DIRECT and p.groups == p.dilation_w == 1 and self.packs_all():
+            self.lay_beside()
         down_pass(p)
         self.cut(p, rows)
 
@@ -174,7 +199,7 @@ cdef class Convolution(Finishing):
         up_pass(p, &self.down, row, column)
         self.cut(p, 1)
 
-    def measure(self):
+    def measure(self, keep):
         """Sizes of scratch: [sums of one piece | packed weights | work of the kernels]."""
         cdef conv_pass p
         cdef isize row, column, packed = 0, work = 0, itemsize = self.y.itemsize
@@ -187,10 +212,11 @@ cdef class Convolution(Finishing):
         elif self.chosen != PLAIN:
             self.count(&self.down, &packed, &work)
             work = max(work, self.overlap_scratch())
-            for row in range(min(self.down.stride_h, self.down.H)):
-                for column in range(min(self.down.stride_w, self.down.W)):
-                    self.up(&p, row, column)
-                    self.count(&p, &packed, &work)
+            if self.packed_weight is None:
+                for row in range(min(self.down.stride_h, self.down.H)):
+                    for column in range(min(self.down.stride_w, self.down.W)):
+                        self.up(&p, row, column)
+                        self.count(&p, &packed, &work)
         self.packed = lines(packed * itemsize)
         self.scratch_size = self.sums + self.bias_sums + self.packed + work * itemsize
 
@@ -224,10 +250,36 @@ cdef class Convolution(Finishing):
             backward[float](self, run, NULL)
 
 
+cdef void prepare(Convolution op, real *_) noexcept nogil:
+    """Packs the weights, folded and side by side where they are."""
+    cdef conv_pass *p = &op.down
+    cdef const real *weight = <const real *> weights(op)
+    cdef const real *bias = <const real *> biases(op)
+    cdef isize window = (p.KW - (op.beside - 1) * p.stride_w // op.beside) * p.C, row = p.KW * p.C
+    cdef isize O = p.O // op.beside, filter, o, i, n
+    cdef real *wide
+    if op.packed_weight is None:
+        return
+    if op.beside > 1:
+        wide = <real *> op.wide_weight.data
+        memset(wide, 0, op.wide_weight.size * sizeof(real))
+        for n in range(op.beside):
+            for o in range(O):
+                filter = n * O + o
+                (<real *> op.wide_bias.data)[filter] = bias[o] if bias != NULL else 0
+                for i in range(p.KH):
+                    memcpy(wide + (filter * p.KH + i) * row
+                           + n * (p.stride_w // op.beside) * p.C,
+                           weight + (o * p.KH + i) * window, window * sizeof(real))
+        weight = wide
+    pack(op.chosen, p, <real *> op.packed_weight.data, weight)
+
+
 cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:
-    cdef const real *bias = <const real *> op.biases()
+    cdef const real *bias = <const real *> (biases(op) if op.wide_bias is None
+                                            else op.wide_bias.data)
     cdef finish storage
-    cdef const finish *f = op.finishing(&storage)
+    cdef const finish *f = finishing(op, &storage)
     if op.transposed:
         run_up(op, run, <real *> op.y.data, <const real *> op.x.data, bias, op.by_images, False)
     else:
@@ -255,7 +307,7 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> op.weights(),
+        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> weights(op),
              1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
         if f != NULL:
             finish_piece(f, map, begin * p.O, (end - begin) * p.O)
@@ -301,7 +353,7 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
                    char *kept) noexcept nogil:
     """This member's share of one pass; kept: the packed weights, if they are."""
     cdef isize n = units(p), begin = 0, end = p.O, first = 0, last
-    cdef const real *weight = <const real *> op.weights()
+    cdef const real *weight = <const real *> weights(op)
     cdef char *packed = run.scratch + op.sums + op.bias_sums
     cdef char *scratch = packed + op.packed
     if op.chosen == PLAIN:

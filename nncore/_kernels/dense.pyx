@@ -7,8 +7,8 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 (BLAS, where it is called, promises no order).
 """
 from nncore._kernels cimport blas
-from nncore._kernels.finishing cimport Finishing
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
+from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemv, isize,
                                    real, sum_rows, vector_bytes)
 
@@ -156,9 +156,9 @@ cdef class Dense(Finishing):
     cdef void forward_share(self, Run *run) noexcept nogil:
         cdef isize B = run.rows * self.positions, begin, end
         cdef finish storage
-        cdef const finish *f = self.finishing(&storage)
-        cdef char *weight = self.weights()
-        cdef char *bias = self.biases()
+        cdef const finish *f = finishing(self, &storage)
+        cdef char *weight = weights(self)
+        cdef char *bias = biases(self)
         if self.units_by_rows:
             share(B, self.positions, run, &begin, &end)
         else:

@@ -43,28 +43,37 @@ cdef class Entry:
         self.first, self.more = [None] * 64, [[] for _ in range(64)]
         self.stretch = 1
 
-    cpdef int size_for(self, Py_ssize_t rows):
-        """Inference on so many rows goes through a plan for 2**size rows, at a time."""
+    cdef int size(self, Py_ssize_t rows):
         cdef int size = 0
-        rows = min(rows, self.stretch * most_members()) - 1
-        while rows > 0:
-            rows >>= 1
+        if rows > self.stretch:
+            rows = min(rows, self.stretch * most_members())
+        while rows > <Py_ssize_t> 1 << size:
             size += 1
         return size
 
-    cpdef object borrow(self, int size):
-        """An inference plan for up to 2**size rows that no other thread runs, or None."""
+    cdef object take(self, int size):
         plan = self.first[size]
         if plan is not None:
             self.first[size] = None
             return plan
         return self.more[size].pop() if self.more[size] else None
 
-    cpdef object give_back(self, int size, object plan):
+    cdef void put(self, int size, object plan):
         if self.first[size] is None:
             self.first[size] = plan
         else:
             self.more[size].append(plan)
+
+    def size_for(self, Py_ssize_t rows):
+        """Inference on so many rows goes through a plan for 2**size rows, at a time."""
+        return self.size(rows)
+
+    def borrow(self, int size):
+        """An inference plan for up to 2**size rows that no other thread runs, or None."""
+        return self.take(size)
+
+    def give_back(self, int size, object plan):
+        self.put(size, plan)
 
     def begin_training(self):
         """Marks the model as in training; RuntimeError if another thread trains it."""
@@ -96,14 +105,14 @@ cdef class Entry:
         cdef int size
         if lengths is not None or not look(x, &found):
             return self._infer(x, lengths)
-        size = self.size_for(found.shape[0])
-        plan = self.borrow(size)
+        size = self.size(found.shape[0])
+        plan = self.take(size)
         if plan is None:
             return self._infer(x)
         try:
             y = (<Loop> plan).infer_array(x, &found)
         finally:
-            self.give_back(size, plan)
+            self.put(size, plan)
         return self._infer(x) if y is None else y
 
     cdef int step(self, x, y, int phases, object rate) except -2:

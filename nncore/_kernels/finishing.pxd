@@ -11,7 +11,23 @@ cdef class Finishing(Op):
     cdef Tensor folded_weight, folded_bias
     cdef RunningNormalization normalization  # that is folded in
 
-    cdef const finish *finishing(self, finish *f) noexcept nogil
-    cdef char *weights(self) noexcept nogil
-    cdef char *biases(self) noexcept nogil
     cdef void fold(self) noexcept nogil
+
+
+cdef inline const finish *finishing(Finishing op, finish *f) noexcept nogil:
+    """What is left to do once x * weight + b is known, in f; NULL: nothing."""
+    f[0] = op.last
+    if op.plus is not None:
+        f.plus = op.plus.data
+    return NULL if f.plus == NULL and f.sigma == NULL else f
+
+
+cdef inline char *weights(Finishing op) noexcept nogil:
+    return op.weight.data if op.folded_weight is None else op.folded_weight.data
+
+
+cdef inline char *biases(Finishing op) noexcept nogil:
+    """NULL: none"""
+    if op.folded_bias is not None:
+        return op.folded_bias.data
+    return op.bias.data if op.bias is not None else NULL

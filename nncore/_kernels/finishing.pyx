@@ -13,7 +13,7 @@ from nncore._kernels.activation cimport Activation
 from nncore._kernels.batch_normalization cimport RunningNormalization
 from nncore._kernels.merging cimport Add
 from nncore._kernels.op cimport Op, Tensor
-from nncore._kernels.simd cimport finish, isize, real
+from nncore._kernels.simd cimport isize, real
 
 
 cdef class Finishing(Op):
@@ -49,21 +49,6 @@ cdef class Finishing(Op):
         self.y = op.outputs[0]
         self.y.producer = self
         self.outputs = (self.y,)
-
-    cdef const finish *finishing(self, finish *f) noexcept nogil:
-        """What is left to do once x * weight + b is known, in f; NULL: nothing."""
-        f[0] = self.last
-        if self.plus is not None:
-            f.plus = self.plus.data
-        return NULL if f.plus == NULL and f.sigma == NULL else f
-
-    cdef char *weights(self) noexcept nogil:
-        return self.weight.data if self.folded_weight is None else self.folded_weight.data
-
-    cdef char *biases(self) noexcept nogil:
-        if self.folded_bias is not None:
-            return self.folded_bias.data
-        return self.bias.data if self.bias is not None else NULL
 
     cdef void fold(self) noexcept nogil:
         if self.folded_weight is None:

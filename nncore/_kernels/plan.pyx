@@ -264,8 +264,12 @@ cdef class Loop:
                            char *output) noexcept nogil:
         """`run`, again and again where there are more rows than the plan holds: inference goes
         through the network stretch by stretch, in memory that stays in a cache."""
-        cdef Py_ssize_t stretches = (rows + self.capacity - 1) // self.capacity, n
+        cdef Py_ssize_t stretches, n
         cdef int status = GOOD
+        if rows <= self.capacity:  # the smallest plans have no time for divisions
+            self.put_output(output)
+            return self.run(phases, first, rows)
+        stretches = (rows + self.capacity - 1) // self.capacity
         while stretches > 0 and status == GOOD:
             n = (rows + stretches - 1) // stretches
             self.put_output(output)

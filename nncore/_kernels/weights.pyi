@@ -7,7 +7,6 @@ from typing_extensions import disjoint_base
 @disjoint_base
 class Memory:
     def __new__(cls, array: np.ndarray) -> Self: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @disjoint_base
 class Weights:

@@ -1,0 +1,313 @@
+"""Plans that do not train fuse ops, keep packed weights, and go through long inputs in stretches.
+
+None of this may be seen from outside: results are those of the plain plan, for the weights as they
+are at the time of the call, whoever changed them.
+"""
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from nncore._kernels import convolution
+from nncore.plan import Plan
+
+IMAGE = (9, 12, 3)
+CONVOLUTIONS = {
+    "3x3": lambda: nn.Conv2D(8, 3, padding="same"),
+    "one filter": lambda: nn.Conv2D(1, (2, 3), padding="same"),
+    "stride 2": lambda: nn.Conv2D(4, 3, 2),
+    "1x1": lambda: nn.Conv2D(5, 1, use_bias=False),
+    "groups": lambda: nn.Conv2D(6, 3, groups=3),
+    "depthwise": lambda: nn.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+    "transposed": lambda: nn.Conv2DTranspose(4, 3, 2),
+    "dense": lambda: nn.Dense(7),
+}
+FOLLOWERS = {
+    "relu": lambda: [nn.Activation("relu")],
+    "gelu": lambda: [nn.Activation("gelu")],
+    "softmax": lambda: [nn.Activation("softmax")],
+    "normalized": lambda: [nn.BatchNormalization()],
+    "normalized, tanh": lambda: [nn.BatchNormalization(), nn.Activation("tanh")],
+    "twice": lambda: [nn.BatchNormalization(), nn.BatchNormalization(), nn.Activation("relu")],
+    "tanh, normalized": lambda: [nn.Activation("tanh"), nn.BatchNormalization()],
+    "flat": lambda: [nn.Flatten(), nn.Activation("relu")],
+}
+
+
+def randomized(model: nn.Model) -> nn.Model:
+    """With biases, scales and running statistics that are not what they begin with."""
+    rng = np.random.default_rng(3)
+    for view in [*model.params.values(), *model.buffers.values()]:
+        view[...] = rng.uniform(0.2, 0.9, view.shape) * rng.choice([-1, 1], view.shape)
+    for name, view in model.buffers.items():
+        if name.endswith("var"):
+            view[...] = abs(view)
+    return model
+
+
+def plain(monkeypatch, model: nn.Model, x: np.ndarray) -> np.ndarray:
+    """The output of a plan in which each op stands for itself."""
+    with monkeypatch.context() as patch:
+        patch.setattr("nncore.plan.fuse", lambda *_: None)
+        plan = Plan(model.graph, model._parameters, "inference", len(x))
+    return plan.infer(x)
+
+
+def idle_plans(model: nn.Model) -> list[Plan]:
+    plans = [(size, model.borrow(size)) for size in range(20)]
+    for size, plan in plans:
+        if plan:
+            model.give_back(size, plan)
+    return [plan for _, plan in plans if plan]
+
+
+def ops(model: nn.Model, rows: int = 1) -> list[str]:
+    found = Plan(model.graph, model._parameters, "inference", rows).ops
+    return [type(op).__name__ for op in found if type(op).__name__ != "Gather"]
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("follower", FOLLOWERS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_fused_is_what_plain_is(monkeypatch, team, name, follower, dtype, members):
+    team(members)
+    layers = [nn.Input(IMAGE), CONVOLUTIONS[name](), *FOLLOWERS[follower]()]
+    model = randomized(nn.Sequential(layers, seed=0, dtype=dtype))
+    for rows in (1, 5):
+        x = np.random.default_rng(rows).standard_normal((rows, *IMAGE)).astype(dtype)
+        expected = plain(monkeypatch, model, x)
+        tolerance = 1e-12 if dtype == "float64" else 2e-5
+        np.testing.assert_allclose(model(x), expected, tolerance, tolerance)
+
+
+@pytest.mark.parametrize("algorithm", [*convolution.ALGORITHMS, None])
+@pytest.mark.parametrize("members", [1, 2])
+def test_residual_additions_are_fused(monkeypatch, team, algorithm, members):
+    """Identity, projection, and a shortcut that is not there yet when the body ends."""
+    team(members)
+    convolution.force(algorithm)
+    try:
+        body = lambda: [nn.Conv2D(8, 3, padding="same"), nn.BatchNormalization()]  # noqa: E731
+        model = nn.Sequential(
+            [
+                nn.Input((8, 8, 3)),
+                nn.Conv2D(8, 3, padding="same", activation="relu"),
+                nn.Residual([*body(), nn.Activation("relu"), *body()], activation="relu"),
+                nn.Residual(body(), [nn.Conv2D(8, 1)], activation="tanh"),
+                nn.Residual([nn.Residual(body()), *body()]),
+            ],
+            seed=1,
+            dtype="float64",
+        )
+        randomized(model)
+        for rows in (1, 7):
+            x = np.random.default_rng(rows).standard_normal((rows, 8, 8, 3))
+            expected = plain(monkeypatch, model, x)
+            np.testing.assert_allclose(model(x), expected, rtol=1e-10, atol=1e-10)
+    finally:
+        convolution.force(None)
+
+
+def test_what_is_fused_runs_as_one_op():
+    def after(*layers):
+        return ops(nn.Sequential([nn.Input((8, 8, 4)), nn.Conv2D(4, 3, padding="same"), *layers]))
+
+    conv = "Convolution"
+    assert after(nn.BatchNormalization(), nn.Activation("relu")) == [conv]
+    assert after(nn.Activation("softmax")) == [conv, "Activation"]
+    assert after(nn.Activation("relu"), nn.BatchNormalization()) == [conv, "RunningNormalization"]
+    block = nn.Residual([nn.Conv2D(4, 1), nn.BatchNormalization()], activation="relu")
+    assert after(block) == [conv, conv]
+    # Read twice: what the convolution gives must be there for both.
+    assert after(nn.Residual([nn.Activation("relu")])) == [conv, "Activation", "Add"]
+
+
+def test_an_output_of_the_network_stays_what_it_is():
+    x = nn.Input((4,))
+    h = nn.Dense(3)(x)
+    model = nn.Model(x, [h, nn.Activation("relu")(h)], seed=0)
+    first, second = model(np.random.default_rng(0).standard_normal((9, 4)))
+    assert (first < 0).any()
+    np.testing.assert_array_equal(second, np.maximum(first, 0))
+
+
+# ---- whoever changes the weights ------------------------------------------------------------
+
+
+def network(optimizer=None) -> nn.Model:
+    model = nn.Sequential(
+        [nn.Input((6, 6, 2)), nn.Conv2D(3, 3), nn.Activation("tanh"), nn.Flatten(), nn.Dense(3)],
+        seed=0,
+    )
+    model.compile(optimizer or nn.SGD(0.1), "cross_entropy")
+    return model
+
+
+X = np.random.default_rng(0).standard_normal((12, 6, 6, 2)).astype(np.float32)
+Y = np.arange(12) % 3
+
+
+def by_train_on_batch(model, _):
+    model.train_on_batch(X, Y)
+
+
+def by_fit(model, _):
+    model.fit(X, Y, verbose=0)
+
+
+def by_hand(model, _):
+    model.forward(X)
+    model.backward(np.ones((12, 3)))
+    model.apply_gradients()
+
+
+def by_view(model, _):
+    model.params["0.weight"][...] *= 2
+
+
+def by_assignment(model, _):
+    model.params["0.weight"] = np.ones((3, 3, 3, 2))
+
+
+def by_update(model, _):
+    model.params.update({"0.weight": np.ones((3, 3, 3, 2))})
+
+
+def by_file(model, tmp_path):
+    other = network()
+    other.params["0.weight"][...] = 0.5
+    other.save_weights(tmp_path / "w.safetensors")
+    model.load_weights(tmp_path / "w.safetensors")
+
+
+def by_buffer_protocol(model, _):
+    memoryview(model.params["0.weight"]).cast("B").cast("f")[0] = 3.0
+
+
+def by_flat(model, _):
+    model.params["0.weight"].reshape(-1)[::2].sort()
+
+
+CHANGES = [value for name, value in list(globals().items()) if name.startswith("by_")]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+def test_a_change_of_the_weights_is_seen(monkeypatch, tmp_path, change):
+    model = network()
+    before = model(X)
+    for _ in range(2):
+        change(model, tmp_path)
+        np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+    assert abs(model(X) - before).max() > 1e-3
+
+
+def test_lbfgs_changes_are_seen(monkeypatch):
+    model = network(nn.LBFGS())
+    seen = []
+
+    class Predict(nn.callbacks.Callback):
+        def on_epoch_end(self, model, epoch, logs):
+            seen.append(abs(model(X) - plain(monkeypatch, model, X)).max())
+
+    model(X)
+    model.fit(X, Y, epochs=3, batch_size=12, verbose=0, callbacks=[Predict()])
+    assert len(seen) == 3
+    assert max(seen) < 1e-5
+    np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda model: model.params["0.weight"],
+        lambda model: model.params["0.weight"][1:, 0],
+        lambda model: model.params["0.weight"].T[..., ::-1],
+        lambda model: memoryview(model.params["0.weight"]),
+        lambda model: np.asarray(memoryview(model.params["0.weight"])),
+        lambda model: next(iter(model.params.items()))[1],
+        lambda model: np.lib.stride_tricks.as_strided(model.params["0.weight"], (4,), (4,)),
+        lambda model: model._parameters.array("0.weight"),
+    ],
+)
+def test_a_view_that_is_held_may_write_at_any_time(monkeypatch, take):
+    model = network()
+    view = take(model)
+    model(X)
+    for value in (0.5, -2.0, 1.0):
+        np.asarray(view)[...] = value
+        np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+    del view
+    np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+
+
+def test_params_that_are_held_may_write_at_any_time(monkeypatch):
+    model = network()
+    params = model.params
+    for value in (0.5, -2.0):
+        model(X)
+        params["0.weight"][...] = value
+        np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+
+
+def test_running_statistics_are_weights_too(monkeypatch):
+    model = nn.Sequential([nn.Input((6, 6, 2)), nn.Conv2D(3, 3), nn.BatchNormalization()], seed=0)
+    model(X)
+    model.forward(X, training=True)
+    np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+    model.buffers["1.running_mean"][...] = 7
+    np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
+
+
+def test_weights_are_packed_once():
+    """As long as nobody can have changed them."""
+    model = network()
+    model(X)
+    (plan,) = idle_plans(model)
+    first = plan.prepared
+    assert first
+    model(X)
+    assert plan.prepared == first
+    held = model.params["0.bias"]
+    model(X)
+    assert plan.prepared == 0  # for this run only
+    del held
+    model(X)
+    assert plan.prepared > first
+
+
+# ---- stretches ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_long_inputs_go_through_in_stretches(team, members):
+    """Each row comes out as from a short input, in its place."""
+    team(members)
+    model = randomized(nn.Sequential([nn.Input((40, 40, 3)), nn.Conv2D(16, 3, padding="same")]))
+    stretch = model.stretch * members
+    rows = 2 * stretch + 3
+    x = np.random.default_rng(0).standard_normal((rows, 40, 40, 3)).astype(np.float32)
+    y = model(x)
+    assert y.shape == (rows, 40, 40, 16)
+    for first in range(0, rows, stretch):
+        np.testing.assert_allclose(y[first:], model(x[first:]), 1e-5, 1e-5)
+    np.testing.assert_allclose(y[-1:], model(x[-1:]), 1e-5, 1e-5)
+    assert max(plan.capacity for plan in idle_plans(model)) < 2 * stretch
+
+
+def test_a_stretch_fits_a_cache_and_repays_reading_the_weights():
+    images = nn.Sequential([nn.Input((32, 32, 3)), nn.Conv2D(16, 3), nn.Conv2D(16, 3)])
+    rows = nn.Sequential([nn.Input((500,)), nn.Dense(500)])
+    assert 4 <= images.stretch <= 16
+    assert rows.stretch >= 128
+    assert nn.Sequential([nn.Input((1000, 1000, 3)), nn.Conv2D(8, 3)]).stretch == 1
+
+
+def test_several_inputs_and_outputs_in_stretches():
+    a, b = nn.Input((30, 30, 4)), nn.Input((30, 30, 4))
+    model = nn.Model([a, b], [nn.Add()([a, b]), nn.Conv2D(8, 3)(a)], seed=0)
+    rows = 3 * model.stretch * nn.get_num_threads() + 1
+    x = np.random.default_rng(0).standard_normal((2, rows, 30, 30, 4)).astype(np.float32)
+    total, maps = model(list(x))
+    np.testing.assert_array_equal(total, x[0] + x[1])
+    np.testing.assert_allclose(maps[-1], model([x[0, -1:], x[1, -1:]])[1][0], 1e-5, 1e-5)
