@@ -2,7 +2,7 @@
 
 To add one: an entry in LISTED. A layer of a new kind: a class here, and its construction in each of
 bench/peers (a library that does not know it reports so, and nothing fails). Shapes are those of one
-row; images are (height, width, channels).
+row; images are (height, width, channels), sequences (steps, features).
 """
 
 from __future__ import annotations
@@ -95,6 +95,34 @@ class BatchNorm:
 
     def output(self, shape: Shape) -> Shape:
         return shape
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """The last step's h, or those of all ``sequences``; ``bidirectional``: both directions side by
+    side, each with its own last step. Weights and the order of gates are PyTorch's."""
+
+    cell: str  # rnn (tanh), lstm or gru
+    units: int
+    sequences: bool = False
+    bidirectional: bool = False
+
+    @property
+    def gates(self) -> int:
+        return {"rnn": 1, "lstm": 4, "gru": 3}[self.cell]
+
+    def weights(self, rng: np.random.Generator, shape: Shape) -> tuple:
+        """For each direction weight_ih, weight_hh, bias_ih and bias_hh."""
+        rows, found = self.gates * self.units, []
+        for _ in range(1 + self.bidirectional):
+            found.append(glorot(rng, (rows, shape[-1]), shape[-1], self.units))
+            found.append(glorot(rng, (rows, self.units), self.units, self.units))
+            found += [rng.normal(scale=0.1, size=rows).astype(np.float32) for _ in range(2)]
+        return tuple(found)
+
+    def output(self, shape: Shape) -> Shape:
+        width = self.units * (1 + self.bidirectional)
+        return (shape[0], width) if self.sequences else (width,)
 
 
 class WithoutWeights:
@@ -255,6 +283,10 @@ def mobilenet() -> tuple:
     return (*layers, GlobalAvgPool(), Dense(2))
 
 
+def recurrent(name, shape, layers, classes, batch, *ratios) -> Workload:
+    return Workload(name, shape, (*layers, Dense(classes)), batch, targets(*ratios))
+
+
 CNN = (
     Conv2D(32, 3, activation="relu"),
     MaxPool(2),
@@ -306,6 +338,10 @@ LISTED = [
     ),
     Workload("cnn", (28, 28, 1), CNN, 64, targets(2, 1.3, 1.3)),
     Workload("resnet20", (32, 32, 3), resnet20(), 32, targets(1.8, 1.8, 1.5)),
+    recurrent("rnn", (50, 64), [Recurrent("rnn", 128)], 10, 32, 3.5, 2.3, 2.5),
+    recurrent("lstm", (50, 64), [Recurrent("lstm", 128)], 10, 32, 1.5, 1.1, 1.1),
+    recurrent("gru", (50, 64), [Recurrent("gru", 128)], 10, 32, 3, 1.4, 1.3),
+    recurrent("lstm_big", (64, 256), [Recurrent("lstm", 512)], 64, 64, 1.2, 1.0, 1.05),
 ]
 
 # Other shapes, so that nothing is tuned to the listed ones: never slower than the best peer.
@@ -330,4 +366,17 @@ UNLISTED = [
     Workload("mobilenet x0.25 b8", (96, 96, 3), mobilenet(), 8, targets()),
     Workload("27x31 24/40/72 b7", (27, 31, 3), ODD_WIDTHS, 7, targets()),
     Workload("7x7 5x5 strides b1", (61, 64, 3), LARGE_KERNELS, 1, targets()),
+    *(
+        recurrent(f"{cell} 37 steps 100 units b7", (37, 10), [Recurrent(cell, 100)], 5, 7)
+        for cell in ("rnn", "lstm", "gru")
+    ),
+    recurrent("lstm 50 steps b1", (50, 64), [Recurrent("lstm", 128)], 10, 1),
+    recurrent("gru 50 steps b1", (50, 64), [Recurrent("gru", 128)], 10, 1),
+    recurrent(
+        "bidirectional lstm b32", (50, 64), [Recurrent("lstm", 100, bidirectional=True)], 10, 32
+    ),
+    recurrent(
+        "two grus b16", (37, 30), [Recurrent("gru", 100, True), Recurrent("gru", 64)], 10, 16
+    ),
+    recurrent("rnn 13 steps 20 units b200", (13, 5), [Recurrent("rnn", 20)], 3, 200),
 ]

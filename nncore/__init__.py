@@ -12,11 +12,15 @@ from nncore import initializers, losses, optimizers
 from nncore.failures import NonFiniteError
 from nncore.history import History
 from nncore.layers import (
+    GRU,
+    LSTM,
+    RNN,
     Activation,
     Add,
     AvgPool1D,
     AvgPool2D,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv1D,
     Conv2D,
@@ -64,16 +68,15 @@ __version__ = "0.1.0"
 _LATER = ("callbacks", "datasets", "metrics", "schedules")  # imported when first asked for
 
 __all__ = [
-    "LBFGS", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add", "AvgPool1D", "AvgPool2D",
-    "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D",
-    "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "Embedding", "Flatten",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "History",
-    "Input", "Layer", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Model", "Multiply",
-    "NonFiniteError", "RMSprop", "Reshape", "Residual", "Sequential", "UpSampling1D",
-    "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks", "datasets", "get_include",
-    "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "schedules",
-    "set_convolution_precision",
-    "set_num_threads", "show_config",
+    "GRU", "LBFGS", "LSTM", "RNN", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Add",
+    "AvgPool1D", "AvgPool2D", "BatchNormalization", "Bidirectional", "Concatenate", "Conv1D",
+    "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D",
+    "Dropout", "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "History", "Input", "Layer", "LayerNormalization", "MaxPool1D",
+    "MaxPool2D", "Model", "Multiply", "NonFiniteError", "RMSprop", "Reshape", "Residual",
+    "Sequential", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "callbacks",
+    "datasets", "get_include", "get_num_threads", "initializers", "load", "losses", "metrics",
+    "optimizers", "schedules", "set_convolution_precision", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

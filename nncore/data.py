@@ -126,6 +126,7 @@ class Examples:
     targets: list[np.ndarray]
     weight: np.ndarray | None
     target_shapes: tuple[tuple[int, ...], ...]
+    lengths: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -150,6 +151,9 @@ class Examples:
         if self.weight is not None and plan.weight is not None:
             arrays.append(self.weight)
             gathers.append(plan.weight)
+        if self.lengths is not None and plan.lengths is not None:
+            arrays.append(self.lengths)
+            gathers.append(plan.lengths)
         for gather, array in zip(gathers, arrays, strict=True):
             read(gather, array, first, end, order, plan.dtype)
 
@@ -160,7 +164,19 @@ class Examples:
             [a[chosen] for a in self.targets],
             None if self.weight is None else self.weight[chosen],
             self.target_shapes,
+            None if self.lengths is None else self.lengths[chosen],
         )
+
+    def step_weight(self, chosen: slice | np.ndarray, output: np.ndarray) -> np.ndarray | None:
+        """The weights of these examples for a metric; without lengths those given. Of a sequence,
+        (rows, steps, ...), steps beyond its end have weight 0."""
+        weight = None if self.weight is None else self.weight[chosen]
+        if self.lengths is None or output.shape[1:2] != self.inputs[0].shape[1:2]:
+            return weight
+        there = np.arange(output.shape[1]) < self.lengths[chosen][:, None]
+        if weight is None:
+            return there.astype(np.float64)
+        return there * (weight if weight.ndim > 1 else weight[:, None])
 
 
 _READ = "?bhilqBHILQfd"  # the type characters of numbers that a gather reads as they are
@@ -305,11 +321,11 @@ def is_batches(x: Any, y: Any) -> bool:
     return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
 
 
-def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight or None) of one batch of an iterable."""
-    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any, Any]:
+    """(x, y, sample_weight or None, lengths or None) of one batch of an iterable."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3, 4):
         raise ValueError(
-            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y) or "
-            "(x, y, sample_weight)"
+            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y), "
+            "(x, y, sample_weight) or (x, y, sample_weight, lengths)"
         )
-    return (*batch, None) if len(batch) == 2 else tuple(batch)  # type: ignore[return-value]
+    return (*batch, None, None)[:4]

@@ -35,8 +35,8 @@ class Measures:
 
     def update(self, examples: data.Examples, chosen: Any, outputs: list[np.ndarray]) -> None:
         """Adds the examples ``chosen`` (a slice or row numbers) and the outputs for them."""
-        weight = None if examples.weight is None else examples.weight[chosen]
         for group, target, output in zip(self.groups, examples.targets, outputs, strict=True):
+            weight = examples.step_weight(chosen, output) if group else None
             for metric in group:
                 metric.update(target[chosen], output, weight)
 
@@ -61,7 +61,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
     parts = (source,) if isinstance(source, data.Examples) else _checked(model, source)
     measures = Measures(model.metrics)
-    total, rows = 0.0, 0
+    total, count, rows = 0.0, 0, 0
     plan, shapes = None, None
     for examples in parts:
         width = min(batch, examples.rows, 1 << model.size_for(batch))
@@ -73,7 +73,10 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             status = plan.execute(FORWARD, 0, end - first)
             if status:
                 raise explain(plan, status)
-            total += plan.loss * (end - first)
+            answers = end - first
+            if plan.weighs_steps and examples.lengths is not None:
+                answers = int(examples.lengths[first:end].sum())
+            total, count = total + plan.loss * answers, count + answers
             outputs = [plan.array(y, end - first) for y in plan.predictions]
             measures.update(examples, slice(first, end), outputs)
         rows += examples.rows
@@ -81,19 +84,19 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             gather.release()
     if not rows:
         raise ValueError("evaluate: received no rows")
-    return {"loss": total / rows, **measures.results()}
+    return {"loss": total / count, **measures.results()}
 
 
 def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:
     for batch in batches:
-        x, y, weight = data.unpack_batch(batch, "evaluate")
-        examples = model._examples(x, y, weight)
+        x, y, weight, lengths = data.unpack_batch(batch, "evaluate")
+        examples = model._examples(x, y, weight, lengths=lengths)
         model._needs_shapes(x)
         yield examples
 
 
 def _row_shapes(examples: data.Examples) -> tuple[Any, ...]:
-    return examples.target_shapes, examples.weight_shape
+    return examples.target_shapes, examples.weight_shape, examples.lengths is not None
 
 
 def _plan(model: Training, examples: data.Examples, rows: int) -> Plan:
@@ -106,4 +109,5 @@ def _plan(model: Training, examples: data.Examples, rows: int) -> Plan:
         losses=model._losses,
         targets=examples.target_shapes,
         weights=examples.weight_shape,
+        lengths=examples.lengths is not None,
     )

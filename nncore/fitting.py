@@ -16,6 +16,7 @@ from nncore.callbacks import Callback
 from nncore.evaluation import Measures, evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
+from nncore.optimizers import LBFGS
 
 if TYPE_CHECKING:
     from nncore.training import Training
@@ -36,15 +37,19 @@ class Fit:
         batch: int,
         epochs: int,
         shuffle: bool,
+        stateful: bool,
         callbacks: tuple[Callback, ...],
         progress: Progress,
         history: History,
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
         self.batch, self.epochs, self.shuffle = batch, epochs, shuffle
+        self.stateful = stateful
+        self.options = {"stateful": True} if stateful else {}
         self.callbacks, self.progress, self.history = callbacks, progress, history
         self.every_batch = [c for c in callbacks if _overrides(c, "on_batch_end")]
         self.number = 0  # batches in this epoch so far
+        self._before: Any = None
 
     def run(self) -> None:
         for epoch in range(self.epochs):
@@ -82,7 +87,9 @@ class Fit:
     ) -> tuple[float, int]:
         """Once over the examples; returns the sum over rows of the loss, and the rows."""
         width = min(batch, examples.rows)
-        plan = self.model._loss_plan("loss", examples, width)
+        plan = self.model._loss_plan("loss", examples, width, **self.options)
+        if self.stateful:
+            self._continue(plan, width)
         stretch = examples.stretch(width)
         total, done = 0.0, 0
         try:
@@ -104,6 +111,18 @@ class Fit:
             for gather in plan.gathers:
                 gather.release()
         return total, done
+
+    def _continue(self, plan: Any, width: int) -> None:
+        """The states of the batch before are those of this plan's rows; of none, in an epoch's
+        first batch."""
+        if self.number == 0:
+            plan.reset()
+        elif (plan, width) != self._before:
+            raise ValueError(
+                "fit: received batches of different numbers of rows with stateful=True; expected "
+                "as many in each, for a row goes on where the same row of the batch before ended"
+            )
+        self._before = plan, width
 
     def _most_batches(self, width: int, measures: Measures) -> int:
         """How many batches to run before Python looks again."""
@@ -146,8 +165,8 @@ class Fit:
         """Once over an iterable of batches."""
         model, total, rows = self.model, 0.0, 0
         for batch in self.train:
-            x, y, weight = data.unpack_batch(batch, "fit")
-            examples = model._examples(x, y, weight)
+            x, y, weight, lengths = data.unpack_batch(batch, "fit")
+            examples = model._examples(x, y, weight, lengths=lengths)
             model._needs_shapes(x)
             model._needs_compile("fit")
             loss, count = self._pass(examples, examples.rows, None, measures)
@@ -159,6 +178,24 @@ class Fit:
             again = ": a generator gives its batches once; pass an object that can be iterated anew"
             raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
         return total, rows
+
+
+def check_stateful(model: Any, train: Any, batch: int, shuffle: bool) -> None:
+    """Refuses what would tear a sequence apart."""
+    if isinstance(model.optimizer, LBFGS):
+        raise ValueError("fit: LBFGS needs the whole data set at once, not stateful=True")
+    if not isinstance(train, data.Examples):
+        return
+    if shuffle:
+        raise ValueError(
+            "fit: received stateful=True with shuffle=True, which would mix up the parts of the "
+            "sequences; pass shuffle=False"
+        )
+    if train.rows % min(batch, train.rows):
+        raise ValueError(
+            f"fit: received {train.rows} rows and batch_size {batch} with stateful=True; expected "
+            "full batches only: row i of each goes on where row i of the one before ended"
+        )
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nncore.layers.base import Input, Layer, Symbol
+from nncore.layers.base import Input, Layer, Part, Symbol
 from nncore.losses import closing
 
 if TYPE_CHECKING:
@@ -57,23 +57,32 @@ class Graph:
             raise ValueError(f"{owner}: two layers have one name among {sorted(names.values())}")
         self.nodes = [(names[symbol.layer], symbol) for symbol in calls]
 
-    def flat(self) -> tuple[list[Input], list[Layer], list[tuple[int, list[int]]], list[int]]:
+    def flat(self) -> tuple[list[Input], list[Layer], list[tuple[int, list[Any]]], list[Any]]:
         """The same without references from symbol to symbol: inputs, layers once each, calls as
-        (layer, inputs) and outputs; values are numbered, inputs first, then calls."""
+        (layer, inputs) and outputs; values are numbered, inputs first, then calls, and one of
+        several that a call returns is [its number, which of them]."""
         layers: dict[Layer, int] = {}
         for _, symbol in self.nodes:
             layers.setdefault(symbol.layer, len(layers))
-        place = {s: i for i, s in enumerate([*self.inputs, *(s for _, s in self.nodes)])}
-        calls = [(layers[s.layer], [place[i] for i in s.inputs]) for _, s in self.nodes]
-        return list(self.inputs), list(layers), calls, [place[s] for s in self.outputs]
+        numbers = {s: i for i, s in enumerate([*self.inputs, *(s for _, s in self.nodes)])}
+
+        def number(s: Symbol) -> Any:
+            return [numbers[s.source], s.index] if isinstance(s, Part) else numbers[s]
+
+        calls = [(layers[s.layer], [number(i) for i in s.inputs]) for _, s in self.nodes]
+        return list(self.inputs), list(layers), calls, [number(s) for s in self.outputs]
 
     @classmethod
     def from_flat(cls, inputs, layers, calls, outputs, owner: str) -> Graph:
         """What `flat` took apart."""
-        symbols: list[Symbol] = list(inputs)
+        values: list[Any] = list(inputs)
+
+        def value(number: Any) -> Symbol:
+            return values[number[0]][number[1]] if isinstance(number, list) else values[number]
+
         for layer, sources in calls:
-            symbols.append(layers[layer]([symbols[i] for i in sources]))
-        return cls(inputs, [symbols[i] for i in outputs], owner)
+            values.append(layers[layer]([value(number) for number in sources]))
+        return cls(inputs, [value(number) for number in outputs], owner)
 
     def __reduce__(self) -> Any:  # symbols refer to one another as deeply as the network is
         return Graph.from_flat, (*self.flat(), "Graph")

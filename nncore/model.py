@@ -14,14 +14,19 @@ from nncore._kernels.entry import Entry
 from nncore._names import boolean, integer, positive_int
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Symbol
+from nncore.lengths import lengths_of
 from nncore.parameters import Parameters
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan, stretch
+from nncore.streaming import StatefulPlan, Streaming
 from nncore.training import Training
 
 _building = threading.RLock()  # held while the shapes of a model are found from its first data
+# What a copy makes anew: plans, and what they are made for.
+_PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_forward_plan",
+          "_node_shapes")  # fmt: skip
 
 
-class Model(Training, Entry):
+class Model(Training, Streaming, Entry):
     """A network from ``inputs`` to ``outputs``, made by calling layers.
 
     seed: of the initial weights, of shuffling and of dropout (None: another each time).
@@ -68,6 +73,8 @@ class Model(Training, Entry):
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
+        self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
+        self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
         self._parameters = Parameters(self.dtype)
         self._reset_training()
@@ -170,17 +177,23 @@ class Model(Training, Entry):
         key = (purpose, *options.items())
         plan = self._plans.get(key)
         if plan is None or plan.capacity < rows:
-            plan = Plan(self._ready(purpose), self._parameters, purpose, rows, **options)
+            kind: Any = Plan
+            if options.pop("stateful", False):
+                kind = StatefulPlan
+            plan = kind(self._ready(purpose), self._parameters, purpose, rows, **options)
             plan.key = self._key
             if plan.training and self._update is not None:
                 plan.set_update(self._update)
             self._plans[key] = plan
         return plan
 
-    def _infer(self, x: Any) -> Any:
+    def _infer(self, x: Any, lengths: Any = None) -> Any:
         """model(x) for what the fast way does not take; see `Entry.__call__`."""
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
+        if lengths is not None:
+            counts = lengths_of(type(self).__name__, lengths, arrays[0])
+            return self._infer_padded([*arrays, counts])
         size = self.size_for(rows)
         plan = self.borrow(size)
         if plan is None:
@@ -191,10 +204,32 @@ class Model(Training, Entry):
                 y = plan.infer(x)
                 if y is not None:
                     return y
-            parts: list[list[np.ndarray]] = []
+            return self._run_inference(plan, plan.inputs, arrays)
+        finally:
+            self.give_back(size, plan)
+
+    def _infer_padded(self, arrays: list[Any]) -> Any:
+        """The output for sequences of unequal lengths, which are the last of the arrays."""
+        size = self.size_for(len(arrays[0]))
+        idle = self._padded_plans.setdefault(size, [])
+        try:
+            plan = idle.pop()
+        except IndexError:
+            graph = self._ready("model(x)")
+            plan = Plan(graph, self._parameters, "inference", 1 << size, lengths=True)
+        try:
+            return self._run_inference(plan, [*plan.inputs, plan.lengths], arrays)
+        finally:
+            idle.append(plan)
+
+    def _run_inference(self, plan: Any, gathers: list[Any], arrays: list[np.ndarray]) -> Any:
+        """Copies of the plan's outputs for these arrays, as many rows at a time as it takes."""
+        rows = len(arrays[0])
+        parts: list[list[np.ndarray]] = []
+        try:
             for first in range(0, rows, plan.capacity):
                 n = min(plan.capacity, rows - first)
-                for gather, array in zip(plan.inputs, arrays, strict=True):
+                for gather, array in zip(gathers, arrays, strict=True):
                     data.read(gather, array, first, first + n, None, self.dtype)
                 status = plan.execute(FORWARD, 0, n)
                 if status:
@@ -203,46 +238,52 @@ class Model(Training, Entry):
             outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
             return outputs[0] if len(outputs) == 1 else outputs
         finally:
-            for gather in plan.inputs:
+            for gather in gathers:
                 gather.release()
-            self.give_back(size, plan)
 
-    def predict(self, x: Any, batch_size: int = 256) -> Any:
+    def predict(self, x: Any, batch_size: int = 256, lengths: Any = None) -> Any:
         """The network's output for all rows of x, ``batch_size`` at a time.
 
         x: (rows, *input shape), any real numbers, a memory-mapped file too; a list of arrays for
-        several inputs. Returns an array (rows, *output shape), or a list of them. NaN passes
-        through. Works before `compile`.
+        several inputs. lengths: as in `fit`. Returns an array (rows, *output shape), or a list of
+        them. NaN passes through. Works before `compile`.
         """
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
+        counts = lengths_of("predict", lengths, arrays[0])
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
         for first in range(0, rows, batch):
             end = min(rows, first + batch)
             parts = [array[first:end] for array in arrays]
-            y = self(parts[0] if len(parts) == 1 else parts)
+            part_lengths = None if counts is None else counts[first:end]
+            y = self(parts[0] if len(parts) == 1 else parts, part_lengths)
             for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):
                 output[first:end] = part
         return outputs[0] if len(outputs) == 1 else outputs
 
     # ---- a training loop of your own ---------------------------------------------------------
 
-    def forward(self, x: Any, training: bool = True) -> Any:
+    def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:
         """The output for x, remembered for `backward`; if ``training`` with dropout and the
-        statistics of this batch, which running statistics follow."""
+        statistics of this batch, which running statistics follow. lengths: as in `fit`."""
         if not boolean("forward", "training", training):
             self._forward_plan = None
-            return self(x)
+            return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
+        counts = lengths_of("forward", lengths, arrays[0])
         with self._exclusive():
-            plan = self._plan("training", rows)
-            for gather, array in zip(plan.inputs, arrays, strict=True):
+            plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
+            gathers = list(plan.inputs)
+            if plan.lengths is not None and counts is not None:
+                gathers.append(plan.lengths)
+                arrays.append(counts)
+            for gather, array in zip(gathers, arrays, strict=True):
                 data.read(gather, array, 0, rows, None, self.dtype)
             status = plan.execute(FORWARD, 0, rows, 0.0, self._passes)
-            for gather in plan.inputs:
+            for gather in gathers:
                 gather.release()
             self._passes += 1
             if status:
@@ -333,11 +374,7 @@ class Model(Training, Entry):
         files.load_weights(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {
-            k: v
-            for k, v in self.__dict__.items()
-            if k not in ("_plans", "_parameters", "_update", "_forward_plan", "_node_shapes")
-        }
+        state = {k: v for k, v in self.__dict__.items() if k not in _PLANS}
         return {
             "fields": {**state, "optimizer": self.optimizer},
             "weights": self._parameters.everything(),

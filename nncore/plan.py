@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from nncore._kernels.op import Op, Tensor
 from nncore._kernels.plan import Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
 from nncore.fusion import fuse
+from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
 from nncore.planner import Planner, root
+from nncore.steps import Steps
 
 if TYPE_CHECKING:
     from nncore.graph import Graph
@@ -36,6 +38,7 @@ MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count righ
 
 MOST_ROWS = 1024  # of an inference plan
 STRETCH_BYTES = 1 << 20  # about a second-level cache
+SEQUENCES = 128
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
@@ -44,11 +47,13 @@ FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 PURPOSES = ("declare", "inference", "training", "loss", "evaluation")
 
 
-class Plan(Loop):
+class Plan(Steps, Loop):
     """Ops in order and the memory they work in; see the module.
 
     ``targets``: the shapes of one row of the targets, one per loss. ``weights``: the shape of
-    one row's sample weight, None for none.
+    one row's sample weight, None for none. ``lengths``: whether rows are sequences of unequal
+    lengths, padded to those of the inputs. ``steps``: that they have so many, whatever the graph
+    says, and that no layer may mix them.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Plan(Loop):
         losses: Sequence[Loss] = (),
         targets: Sequence[tuple[int, ...]] = (),
         weights: tuple[int, ...] | None = None,
+        lengths: bool = False,
+        steps: int | None = None,
     ) -> None:
         assert purpose in PURPOSES
         self.parameters, self.purpose, self.most_rows = parameters, purpose, rows
@@ -78,16 +85,27 @@ class Plan(Loop):
         self._paths: dict[Layer, list[str]] = {}
         self._streams = 0
         self._arena = np.zeros(0, np.uint8)
+        self._begin_steps()
 
-        values: dict[Symbol, Tensor] = {
-            symbol: self._input(symbol.shape) for symbol in graph.inputs
-        }
+        values: dict[Symbol, Any] = {symbol: self._input(symbol.shape) for symbol in graph.inputs}
+
+        def value(symbol: Symbol) -> Tensor:
+            if isinstance(symbol, Part):
+                return values[symbol.source][symbol.index]
+            return values[symbol]
+
+        if lengths:
+            self.lengths = self._extra_input(())
+        if lengths or steps is not None:
+            self._steps = steps or graph.inputs[0].shape[0]
+            self._in_steps = {y for y in values.values() if y.shape[:1] == (self._steps,)}
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
-            result = self.call(symbol.layer, name, *[values[s] for s in symbol.inputs])
+            result = self.call(symbol.layer, name, *map(value, symbol.inputs))
             values[symbol] = result
-            self.node_shapes.append((name, symbol, result.shape))
-        self.outputs = [values[symbol] for symbol in graph.outputs]
+            first = result[0] if isinstance(result, tuple) else result
+            self.node_shapes.append((name, symbol, first.shape))
+        self.outputs = [value(symbol) for symbol in graph.outputs]
         if losses:
             self._add_losses(losses, targets, weights)
         elif purpose == "inference":
@@ -146,13 +164,17 @@ class Plan(Loop):
         self._tensors.append(tensor)
         return tensor
 
-    def call(self, layer: Layer, name: str, *inputs: Tensor) -> Tensor:
+    def call(self, layer: Layer, name: str, *inputs: Tensor) -> Any:
         """Puts a layer on the plan under a name, within that of the layer that calls it. One that
-        was called before, anywhere, keeps its first name: so its weights are shared."""
+        was called before, anywhere, keeps its first name: so its weights are shared. Returns what
+        it returns: a tensor, or a tuple of them."""
         outside = self._path
         self._path = self._paths.setdefault(layer, [*outside, name])
         try:
-            return layer.build(self, *inputs)
+            result = layer.build(self, *inputs)
+            if not self._in_steps.isdisjoint(inputs):
+                self._follow_steps(layer, result)
+            return result
         finally:
             self._path = outside
 
@@ -235,7 +257,7 @@ class Plan(Loop):
         if weights is not None:
             self.weight = self._extra_input(weights)
         for i, (loss, target) in enumerate(zip(losses, self.targets, strict=True)):
-            weight = self.weight.x if self.weight else None
+            weight = self._loss_weight(self.outputs[i])
             with self.inside(f"loss of output {i}" if len(losses) > 1 else "loss"):
                 x = self._logits(self.outputs[i], loss)
                 prediction = loss.build(self, x, target.x, weight)
@@ -325,7 +347,10 @@ class Plan(Loop):
 def stretch(declared: Plan) -> int:
     """Rows that a member of the team should take through the whole network at a time: as many as
     keep what one op reads and writes in a cache, and more where the weights, which come anew for
-    each stretch, are larger than that."""
+    each stretch, are larger than that. What goes step by step has only a step there: so many
+    sequences that its products are fast."""
+    if any(op.steps > 1 for op in declared.ops):
+        return SEQUENCES
     row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
     size = declared.dtype.itemsize
     weights = size * sum(t.size for t in declared._parameters.values())

@@ -75,5 +75,10 @@ class Sequential(Model):
 def _chain(x: Input, layers: Sequence[Any]) -> Graph:
     y: Symbol = x
     for item in layers:
+        if item.outputs != 1:
+            raise ValueError(
+                f"Sequential: received {item.describe()}, which returns {item.outputs} values; "
+                "expected layers that return one: call it on symbols and build nn.Model"
+            )
         y = item(y)
     return Graph([x], [y], "Sequential")

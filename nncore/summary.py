@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nncore.layers.base import Part
+
 if TYPE_CHECKING:
     from nncore.parameters import Parameters
 
@@ -26,7 +28,7 @@ def table(graph: Any, nodes: list[Any], parameters: Parameters, model: Any) -> s
         count = sum(v.size for n, v in parameters.views.items() if n.startswith(name + "."))
         shown = "shared" if name in seen else f"{count:,}"
         seen.add(name)
-        inputs = ", ".join(names[s] for s in symbol.inputs)
+        inputs = ", ".join(_name(s, names) for s in symbol.inputs)
         text = symbol.layer.describe()
         text = text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
         rows.append([name, text, str(shape), shown, inputs])
@@ -46,3 +48,10 @@ def table(graph: Any, nodes: list[Any], parameters: Parameters, model: Any) -> s
     unit = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
     closing = f"{total:,} parameters, {unit} of {parameters.dtype}"
     return "\n".join([lines[0], rule, *lines[1:], rule, closing])
+
+
+def _name(symbol: Any, names: dict[Any, str]) -> str:
+    """Of a layer's output; one of several has its number."""
+    if isinstance(symbol, Part):
+        return f"{names[symbol.source]}[{symbol.index}]"
+    return names[symbol]

@@ -14,6 +14,7 @@ from nncore.arena import aligned_zeros
 from nncore.evaluation import evaluate, try_metrics
 from nncore.failures import explain
 from nncore.history import History, Progress
+from nncore.lengths import lengths_of
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
@@ -126,7 +127,14 @@ class Training:
             self.end_training()
 
     def _examples(
-        self, x, y, sample_weight=None, class_weight=None, finite=False, shapes=None
+        self,
+        x,
+        y,
+        sample_weight=None,
+        class_weight=None,
+        finite=False,
+        shapes=None,
+        lengths=None,
     ) -> data.Examples:
         """Checked data; the model is not changed, not even built, by data that are refused."""
         shapes = shapes or self._shapes_for(x)
@@ -135,7 +143,7 @@ class Training:
             raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
         for loss, closing in zip(self._losses, shapes.closing, strict=True):
             loss.takes_in(*closing)
-        return data.examples(
+        found = data.examples(
             x,
             y,
             sample_weight,
@@ -145,14 +153,18 @@ class Training:
             losses=self._losses,
             finite=finite,
         )
+        found.lengths = lengths_of(type(self).__name__, lengths, found.inputs[0])
+        return found
 
-    def _loss_plan(self, purpose: str, examples: data.Examples, rows: int) -> Plan:
+    def _loss_plan(self, purpose: str, examples: data.Examples, rows: int, **options: Any) -> Plan:
         return self._plan(
             purpose,
             rows,
             losses=tuple(self._losses),
             targets=examples.target_shapes,
             weights=examples.weight_shape,
+            lengths=examples.lengths is not None,
+            **options,
         )
 
     # ---- one batch ---------------------------------------------------------------------------
@@ -169,27 +181,29 @@ class Training:
         finally:
             for gather in plan.gathers:
                 gather.release()
-        if examples.weight is None and not plan.alone:
+        if examples.weight is None and examples.lengths is None and not plan.alone:
             self.trainer = plan
         return plan.loss
 
-    def _train_on_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> float:
+    def _train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, lengths: Any
+    ) -> float:
         """`Entry.train_on_batch` for what the fast way does not take."""
         self._require_compile("train_on_batch")
         if isinstance(self.optimizer, optimizers.LBFGS):
             raise ValueError("train_on_batch: LBFGS needs the whole data set: use fit")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight, class_weight)
+            examples = self._examples(x, y, sample_weight, class_weight, lengths=lengths)
             self._needs_shapes(x)
             self._needs_compile("train_on_batch")
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
             return self._one_batch(examples, FORWARD | BACKWARD | UPDATE, rate)
 
-    def _gradients(self, x: Any, y: Any, sample_weight: Any) -> float:
+    def _gradients(self, x: Any, y: Any, sample_weight: Any, lengths: Any) -> float:
         """`Entry.gradients` for what the fast way does not take."""
         self._require_compile("gradients")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight)
+            examples = self._examples(x, y, sample_weight, lengths=lengths)
             self._needs_shapes(x)
             return self._one_batch(examples, FORWARD | BACKWARD, 0.0)
 
@@ -208,32 +222,41 @@ class Training:
         class_weight: dict[int, float] | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: Any = "auto",
+        lengths: Any = None,
+        stateful: bool = False,
     ) -> History:
         """Trains for some epochs, passes over the data in batches.
 
         x: (rows, *input shape), real numbers of any type or layout, memory-mapped files too; or,
-        with y None, an iterable of batches (x, y) or (x, y, sample_weight) that gives them anew
-        each epoch. y: targets as the loss takes them. validation_data: (x, y), (x, y,
-        sample_weight) or such an iterable; validation_split: the share of rows, the last ones,
-        kept for validation. class_weight:
+        with y None, an iterable of batches (x, y), (x, y, sample_weight) or (x, y, sample_weight,
+        lengths) that gives them anew each epoch. y: targets as the loss takes them. lengths: for
+        sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
+        (rows, steps), True for the steps there are: the others change nothing, and a loss over
+        steps is the mean of those there are. stateful: recurrent layers begin a batch with the
+        states that the rows of the one before left, zeros at the start of an epoch; for long
+        sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
+        validation_split: the share of rows, the last ones, kept for validation. class_weight:
         label -> weight. verbose: True, False, or "auto": a progress bar in terminals and
-        notebooks. Ctrl-C ends training after the step under way: the history so far is returned,
-        its ``interrupted`` is True. Raises NonFiniteError, the parameters as before the step,
-        where loss or gradient is not finite.
+        notebooks. Ctrl-C ends training after the step under way: the history so far is
+        returned, its ``interrupted`` is True. Raises NonFiniteError, the parameters as before
+        the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
-        from nncore.fitting import Fit
+        from nncore.fitting import Fit, check_stateful
 
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
         shuffle = boolean("fit", "shuffle", shuffle)
+        stateful = boolean("fit", "stateful", stateful)
         callbacks = checked(callbacks)
         self._require_compile("fit")
         with self._exclusive():
             train, validation = self._split(
-                x, y, sample_weight, class_weight, validation_data, validation_split
+                x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
             check_monitors(callbacks, validation is not None)
+            if stateful:
+                check_stateful(self, train, batch, shuffle)
             progress = Progress(verbose, epochs, train)
             if isinstance(train, data.Examples):
                 self._needs_shapes(x)
@@ -248,6 +271,7 @@ class Training:
                 batch=batch,
                 epochs=epochs,
                 shuffle=shuffle,
+                stateful=stateful,
                 callbacks=callbacks,
                 progress=progress,
                 history=history,
@@ -269,20 +293,24 @@ class Training:
                 callback.on_train_end(self)
         return history
 
-    def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split):
+    def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths):
         """Training and validation data: Examples, or an iterable of batches."""
         validation_split = rate("fit", "validation_split", validation_split)
         if data.is_batches(x, y):
-            if sample_weight is not None or class_weight is not None or validation_split:
+            given = sample_weight, class_weight, lengths
+            if any(value is not None for value in given) or validation_split:
                 raise ValueError(
-                    "fit: sample_weight, class_weight and validation_split are for arrays; let "
-                    "the iterable give (x, y, sample_weight), and pass validation_data"
+                    "fit: sample_weight, class_weight, lengths and validation_split are for "
+                    "arrays; let the iterable give (x, y, sample_weight) or (x, y, sample_weight, "
+                    "lengths), and pass validation_data"
                 )
             if isinstance(self.optimizer, optimizers.LBFGS):
                 raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
             return x, self._validation(validation_data, None)
         shapes = self._shapes_for(x)
-        train = self._examples(x, y, sample_weight, class_weight, finite=True, shapes=shapes)
+        train = self._examples(
+            x, y, sample_weight, class_weight, finite=True, shapes=shapes, lengths=lengths
+        )
         try_metrics(self, train, shapes)
         validation = self._validation(validation_data, shapes)
         if validation_split and validation is None:
@@ -300,10 +328,14 @@ class Training:
         if given is None:
             return None
         if isinstance(given, (tuple, list)):
-            if len(given) not in (2, 3):
-                raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            if len(given) not in (2, 3, 4):
+                raise ValueError(
+                    "fit: validation_data must be (x, y), (x, y, sample_weight) or (x, y, "
+                    "sample_weight, lengths)"
+                )
+            x, y, weight, lengths = data.unpack_batch(given, "fit")
             try:
-                return self._examples(*given, finite=True, shapes=shapes)
+                return self._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
         if not data.is_batches(given, None):
@@ -319,17 +351,22 @@ class Training:
         return given
 
     def evaluate(
-        self, x: Any, y: Any = None, batch_size: int = 256, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 256,
+        sample_weight: Any = None,
+        lengths: Any = None,
     ) -> dict[str, float]:
         """The loss and the metrics on some data, in inference mode: {"loss": ..., name: ...}.
 
-        x, y: as in `fit`, or an iterable of batches with y None.
+        x, y, lengths: as in `fit`, or an iterable of batches with y None.
         """
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)
         if data.is_batches(x, y):
             return evaluate(self, x, batch)
-        examples = self._examples(x, y, sample_weight)
+        examples = self._examples(x, y, sample_weight, lengths=lengths)
         self._needs_shapes(x)
         return evaluate(self, examples, batch)
 

@@ -17,6 +17,7 @@ import scipy.special as sp
 import nncore as nn
 from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
 from cases_convolution import CONVOLUTIONS
+from cases_recurrent import RECURRENT
 from image_cases import IMAGE_LAYERS
 from own_layers import Cube, Gate, Power
 
@@ -189,6 +190,10 @@ LAYERS = [
     ),
     LayerCase(Power(3), shapes=((4,), (2, 3)), torch=lambda p, x: x**3),
     *IMAGE_LAYERS,
+    *(LayerCase(layer, shapes, reference) for layer, shapes, reference in RECURRENT),
+    LayerCase(nn.LSTM(5, dropout=0.3), shapes=((3, 4),)),  # PyTorch's masks are others
+    LayerCase(nn.GRU(5, dropout=0.2, recurrent_dropout=0.3), shapes=((4, 3),)),
+    LayerCase(nn.RNN(40, recurrent_dropout=0.3, return_sequences=True), shapes=((11, 3),)),
 ]
 
 

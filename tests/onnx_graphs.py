@@ -11,6 +11,7 @@ from onnx import helper
 
 import nncore as nn
 from nncore.layers.windows import edges, per_axis
+from onnx_recurrent import bidirectional, recurrent
 
 OPSET, IR_VERSION = 20, 10
 
@@ -268,6 +269,10 @@ TABLE = {
     nn.UpSampling2D: upsampling,
     nn.BatchNormalization: batch_normalization,
     nn.LayerNormalization: layer_normalization,
+    nn.RNN: recurrent,
+    nn.LSTM: recurrent,
+    nn.GRU: recurrent,
+    nn.Bidirectional: bidirectional,
 }
 
 

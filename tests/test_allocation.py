@@ -71,7 +71,8 @@ COUNTED_TRAINING = """
         x = InPython()(inputs) if in_python else inputs
         h = nn.Dense(19, "gelu")(nn.Dropout(0.3)(x))
         h = nn.Add()([h, nn.Dense(19, "tanh")(h)])
-        words = nn.Flatten()(nn.Reshape((19, 1))(h))
+        steps = nn.Reshape((19, 1))(h)
+        words = nn.Flatten()(nn.LSTM(2, return_sequences=True)(steps))
         y = nn.Dense(3, "softmax")(nn.Concatenate()([words, h]))
         model = nn.Model(inputs, y, seed=0, dtype=dtype)
         schedule = nn.schedules.CosineDecay(0.01, 10**6)

@@ -8,7 +8,13 @@ import nncore as nn
 from cases import LAYERS
 
 BUILT_IN = [case.layer for case in LAYERS if type(case.layer).__module__.startswith("nncore.")]
-NEEDED = {"activation": "relu", "body": [nn.Dense(3)], "rate": 0.5, "shape": (3, 4)}  # others: 3
+NEEDED = {
+    "layer": nn.GRU(3),
+    "activation": "relu",
+    "body": [nn.Dense(3)],
+    "rate": 0.5,
+    "shape": (3, 4),
+}  # others: 3
 
 
 @pytest.mark.parametrize("layer", BUILT_IN, ids=repr)

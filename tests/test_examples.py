@@ -80,3 +80,50 @@ def test_a_residual_network_of_another_depth():
     model = example("resnet").resnet(20, (32, 32, 3), 10)
     convolutions = [name for name in model.params if model.params[name].ndim == 4]
     assert len(convolutions) == 19 + 2  # and two projections
+
+
+# ---- recurrent networks --------------------------------------------------------------------------
+
+
+def needs_wheel(name):
+    """An example's data come with the wheel of a package, which is not imported."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs the data in the wheel of {name}: pip install --no-deps {name}")
+
+
+def test_japanese_vowels(capsys):
+    needs_wheel("aeon")
+    example("japanese_vowels").main()
+    accuracy, seconds = said(capsys.readouterr().out)
+    assert accuracy >= 95 and seconds > 0
+
+
+@pytest.mark.parametrize("name, package", [("japanese_vowels", "aeon"),
+                                           ("sunspots", "statsmodels")])  # fmt: skip
+def test_without_the_data_an_example_says_what_to_install(name, package, monkeypatch):
+    module = example(name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None)
+    with pytest.raises(SystemExit, match=f"pip install --no-deps {package}"):
+        module.main()
+
+
+def test_the_forecast_of_sunspots_is_better_than_plain_guesses(capsys, monkeypatch, tmp_path):
+    needs_wheel("statsmodels")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    example("sunspots").main()
+    forecast, year_before, cycle_before = map(
+        float, re.findall(r"(\d+\.\d)(?: sunspots)?$", capsys.readouterr().out, re.MULTILINE)
+    )
+    assert forecast < 0.7 * min(year_before, cycle_before)
+    assert (tmp_path / "models" / "sunspots.png").exists()
+
+
+def test_the_character_model_learns_and_writes(capsys, monkeypatch):
+    module = example("character_model")
+    monkeypatch.setattr(module, "MODULES", ["argparse", "csv", "json", "uuid"])
+    module.main(0.05)
+    text = capsys.readouterr().out
+    bits = float(re.search(r"(\d\.\d\d) bits a character", text)[1])
+    assert bits < 5.5  # all 96 characters alike: 6.6
+    assert text.count("-" * 80) == 3 and "\ndef " in text

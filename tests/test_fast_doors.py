@@ -278,7 +278,7 @@ def test_compiled_methods_have_signatures():
     found = {name: str(inspect.signature(getattr(nn.Model, name)))
              for name in ("train_on_batch", "gradients", "__call__")}  # fmt: skip
     assert found == {
-        "train_on_batch": "(self, /, x, y, sample_weight=None, class_weight=None)",
-        "gradients": "(self, /, x, y, sample_weight=None)",
-        "__call__": "(self, /, x)",
+        "train_on_batch": "(self, /, x, y, sample_weight=None, class_weight=None, lengths=None)",
+        "gradients": "(self, /, x, y, sample_weight=None, lengths=None)",
+        "__call__": "(self, /, x, lengths=None)",
     }

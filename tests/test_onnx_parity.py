@@ -20,7 +20,7 @@ DTYPES = ("float64", "float32")
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}  # of the largest number
 FLOAT_ONLY = {  # what ONNX Runtime has not for doubles
     "Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize",
-    "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Selu", "Softplus",
+    "GRU", "LSTM", "RNN", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Selu", "Softplus",
 }  # fmt: skip
 
 

@@ -37,6 +37,10 @@ def layers(descriptions):
                 found.append(nn.GlobalAvgPool2D())
             case workloads.Flatten():
                 found.append(nn.Flatten())
+            case workloads.Recurrent():
+                kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[d.cell]
+                one = kind(d.units, return_sequences=d.sequences)
+                found.append(nn.Bidirectional(one) if d.bidirectional else one)
             case workloads.Residual():
                 shortcut = layers(d.shortcut) or None
                 found.append(nn.Residual(layers(d.body), shortcut, d.activation))

@@ -1,5 +1,6 @@
 """ONNX Runtime, for inference: a plain run or bound buffers, whichever is the faster here. Images
-are NCHW, as ONNX has them; BatchNorm is left to its optimizer, which folds it.
+are NCHW and sequences (steps, rows, features), as ONNX has them; BatchNorm is left to its
+optimizer, which folds it.
 """
 
 from functools import partial
@@ -53,11 +54,39 @@ class Graph:
                 return self.node("Flatten", [self.node("GlobalAveragePool", [x])])
             case workloads.Flatten():
                 return self.node("Flatten", [x])
+            case workloads.Recurrent():
+                return self.recurrent(d, values, x)
             case workloads.Residual():
                 ways = zip((d.body, d.shortcut), values, strict=True)
                 return self.node("Add", [self.chain(way, its, x, shape) for way, its in ways])
             case _:
                 raise Unsupported(f"{name}: {d}")
+
+    def recurrent(self, d, values, x):
+        """ONNX has the gates in the order i o f c, and z r h."""
+        order = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}[d.cell]
+        directions = 1 + d.bidirectional
+
+        def ordered(which):
+            stacked = np.stack([values[i] for i in which])
+            parts = np.split(stacked, d.gates, 1)
+            return np.concatenate([parts[g] for g in order], 1)
+
+        w, r, b, b_r = (ordered(range(i, 4 * directions, 4)) for i in range(4))
+        kind = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[d.cell]
+        options = {"linear_before_reset": 1} if d.cell == "gru" else {}
+        direction = "bidirectional" if d.bidirectional else "forward"
+        y = self.node(
+            kind, [x], [w, r, np.concatenate([b, b_r], 1)],
+            hidden_size=d.units, direction=direction, **options,
+        )  # fmt: skip
+        last = f"last{len(self.nodes)}"  # (directions, rows, units); y has the steps in front
+        self.nodes[-1].output.append(last)
+        if d.sequences:
+            x, steps = self.node("Transpose", [y], perm=[0, 2, 1, 3]), [0, 0, -1]
+        else:
+            x, steps = self.node("Transpose", [last], perm=[1, 0, 2]), [0, -1]
+        return self.node("Reshape", [x], [np.array(steps, np.int64)])
 
     def chain(self, descriptions, values, x, shape):
         for d, group in zip(descriptions, values, strict=True):
@@ -93,6 +122,8 @@ def prepare(workload, cell, x, y, threads):
     options.log_severity_level = 3
     if x.ndim == 4:
         x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    elif x.ndim == 3:
+        x = np.ascontiguousarray(np.moveaxis(x, 1, 0))
     session = onnxruntime.InferenceSession(
         model(workload, x.shape), options, providers=["CPUExecutionProvider"]
     )

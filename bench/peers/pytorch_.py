@@ -1,4 +1,5 @@
-"""PyTorch at the fastest of what it offers here: images as NCHW or channels_last; training with
+"""PyTorch at the fastest of what it offers here: images as NCHW or channels_last,
+sequences as (steps, rows, features); training with
 Adam fused or foreach; inference eager, or traced, frozen (which folds BatchNorm into convolutions)
 and optimized.
 """
@@ -31,6 +32,25 @@ class Residual(nn.Module):
 
     def forward(self, x):
         return self.activation(self.body(x) + self.shortcut(x))
+
+
+class Recurrent(nn.Module):
+    """All steps' h, or each direction's last."""
+
+    def __init__(self, d, values, width):
+        super().__init__()
+        kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[d.cell]
+        self.layer = kind(width, d.units, bidirectional=d.bidirectional)
+        self.sequences = d.sequences
+        for parameter, value in zip(self.layer.parameters(), values, strict=True):
+            parameter.data = torch.from_numpy(value)
+
+    def forward(self, x):
+        y, last = self.layer(x)
+        if self.sequences:
+            return y
+        h = last[0] if isinstance(last, tuple) else last
+        return h[0] if len(h) == 1 else h.transpose(0, 1).flatten(1)
 
 
 def dense(d, values, shape):
@@ -78,6 +98,8 @@ def chain(descriptions, values, shape, flatten):
                 found += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
             case workloads.Flatten():
                 found.append(flatten())
+            case workloads.Recurrent():
+                found.append(Recurrent(d, group, shape[-1]))
             case workloads.Residual():
                 ways = (d.body, d.shortcut)
                 pairs = zip(ways, group, strict=True)
@@ -103,6 +125,8 @@ def model_and_input(workload, x, layout):
     if x.ndim == 4:
         x = x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
         model = model.to(memory_format=layout)
+    elif x.ndim == 3:
+        x = x.transpose(0, 1).contiguous()
     return model, x
 
 

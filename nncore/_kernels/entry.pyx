@@ -94,16 +94,17 @@ cdef class Entry:
     def _set_optimizer(self, optimizer):
         self.optimizer = optimizer
 
-    def __call__(self, x):
+    def __call__(self, x, lengths=None):
         """The network's output for inputs x, in a fresh array: inference, lowest overhead.
 
         x: (rows, *input shape), or a list of such for several inputs; NaN passes through.
+        lengths: of sequences x (rows, steps, ...), as in `fit`.
         Works before `compile`, from many threads at once.
         """
         cdef Array found
         cdef int size
-        if not look(x, &found):
-            return self._infer(x)
+        if lengths is not None or not look(x, &found):
+            return self._infer(x, lengths)
         size = self.size(found.shape[0])
         plan = self.take(size)
         if plan is None:
@@ -139,28 +140,30 @@ cdef class Entry:
             self.in_training = 0
         return status
 
-    def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
+    def train_on_batch(self, x, y, sample_weight=None, class_weight=None, lengths=None):
         """One training step on the batch (x, y); returns its loss, a float.
 
-        x: (rows, *input shape); y: targets as in `fit`. Raises NonFiniteError, and changes
+        x: (rows, *input shape); y, lengths: as in `fit`. Raises NonFiniteError, and changes
         nothing, where loss or gradient is not finite.
         """
-        if sample_weight is None and class_weight is None and self.trainer is not None:
+        if (sample_weight is None and class_weight is None and lengths is None
+                and self.trainer is not None):
             rate = self.optimizer.learning_rate
             if self.step(x, y, FORWARD | BACKWARD | UPDATE, rate) == 0:
                 return self.trainer.loss
-        return self._train_on_batch(x, y, sample_weight, class_weight)
+        return self._train_on_batch(x, y, sample_weight, class_weight, lengths)
 
-    def gradients(self, x, y, sample_weight=None):
+    def gradients(self, x, y, sample_weight=None, lengths=None):
         """The loss and its gradients on the batch (x, y), in training mode: (float, dict).
 
         The dict has an array of its own for each parameter, in the order of ``params``.
         ``grads`` has the same values until the next pass.
         """
-        if sample_weight is None and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0:
+        if (sample_weight is None and lengths is None
+                and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0):
             loss = self.trainer.loss
         else:
-            loss = self._gradients(x, y, sample_weight)
+            loss = self._gradients(x, y, sample_weight, lengths)
         if self.parameters is not self._parameters:
             self.parameters = self._parameters
             self.gradient_items = list(self._parameters.gradient_views.items())

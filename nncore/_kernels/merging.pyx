@@ -67,6 +67,52 @@ cdef void copy(real *dx, const real *dy, isize begin, isize end, bint add) noexc
         memcpy(dx + begin, dy + begin, (end - begin) * sizeof(real))
 
 
+cdef class Average(Merge):
+    """y = (a + b) / 2; da = db = dy / 2"""
+
+    def __init__(self, Tensor a, Tensor b, Tensor y):
+        super().__init__(a, b, y)
+        self.backward_reads_x = False
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            average_forward[double](self, run, NULL)
+        else:
+            average_forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            average_backward[double](self, run, NULL)
+        else:
+            average_backward[float](self, run, NULL)
+
+
+cdef void average_forward(Average op, Run *run, real *_) noexcept nogil:
+    cdef isize begin, end, i, n = op.y.size
+    cdef const real *a = <const real *> op.a.data
+    cdef const real *b = <const real *> op.b.data
+    cdef real *y = <real *> op.y.data
+    share(run.rows, 1, run, &begin, &end)
+    for i in range(begin * n, end * n):
+        y[i] = <real> 0.5 * (a[i] + b[i])
+
+
+cdef void average_backward(Average op, Run *run, real *_) noexcept nogil:
+    cdef isize begin, end, n = op.y.size
+    cdef const real *dy = <const real *> op.y.grad
+    share(run.rows, 1, run, &begin, &end)
+    halved(<real *> op.a.grad, dy, begin * n, end * n, adds(op, 0))
+    halved(<real *> op.b.grad, dy, begin * n, end * n, adds(op, 1))
+
+
+cdef void halved(real *dx, const real *dy, isize begin, isize end, bint add) noexcept nogil:
+    cdef isize i
+    if dx == NULL:
+        return
+    for i in range(begin, end):
+        dx[i] = <real> 0.5 * dy[i] + (dx[i] if add else 0)
+
+
 cdef class Multiply(Merge):
     """y = a b, number by number; da = dy b, db = dy a"""
 

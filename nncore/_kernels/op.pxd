@@ -39,7 +39,7 @@ cdef class Op:
     cdef public bint in_place
     cdef public bint holds_gil, uses_blas, commits, prepares
     cdef public double work
-    cdef public Py_ssize_t scratch_size
+    cdef public Py_ssize_t scratch_size, steps
 
     cdef void prepare(self) noexcept nogil
     cdef void forward(self, Run *run) noexcept nogil

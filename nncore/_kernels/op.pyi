@@ -48,6 +48,7 @@ class Op:
     prepares: bool
     work: float
     scratch_size: int
+    steps: int
 
     def __new__(cls, *args: Any, **options: Any) -> Self: ...
     def connect(

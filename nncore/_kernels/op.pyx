@@ -53,6 +53,7 @@ cdef class Op:
     - ``backward_reads_x``, ``backward_reads_y``: the values must be kept for the backward pass;
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;
+    - ``steps``: it goes over all rows step by step, so many times, each on a part of a row;
     - ``scratch_size``: bytes of working memory for each member;
     - ``saved``: tensors of its own that live from its forward to its backward pass;
     - ``commits``: `commit` changes buffers (running statistics) once a step is known to be good;
@@ -69,6 +70,7 @@ cdef class Op:
         self.inputs = self.outputs = self.saved = self.kept = ()
         self.forward_by_rows = self.backward_by_rows = True
         self.backward_reads_x = True
+        self.steps = 1
 
     def connect(self, inputs, outputs, saved=()):
         """Called once by each op's constructor."""

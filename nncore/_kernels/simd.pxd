@@ -38,6 +38,31 @@ cdef extern from "simd/simd.h" nogil:
     ctypedef struct finish:
         const void *plus
         const void *sigma
+    enum:
+        CELL_RNN_TANH
+        CELL_RNN_RELU
+        CELL_LSTM
+        CELL_GRU
+        CELL_GRU_BEFORE
+        CELL_GRU_RESET
+    ctypedef struct f32_cell:
+        isize H, n
+        float *z
+        float *h
+        float *c
+        float *dh
+        float *dc
+        const float *h_prev
+        const float *c_prev
+    ctypedef struct f64_cell:
+        isize H, n
+        double *z
+        double *h
+        double *c
+        double *dh
+        double *dc
+        const double *h_prev
+        const double *c_prev
     ctypedef struct f32_table:
         const char *isa
         void (*gemm)(float *c, isize ldc, const float *a, isize ars, isize acs, const float *b,
@@ -145,6 +170,14 @@ cdef extern from "simd/simd.h" nogil:
                                 float *scratch) noexcept nogil
         isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
         int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
+        isize (*gemm_packed_size)(isize N, isize K) noexcept nogil
+        void (*gemm_pack)(float *packed, const float *b, isize brs, isize bcs, isize N, isize K,
+                          isize most, isize part, isize parts) noexcept nogil
+        void (*gemm_packed)(float *c, isize ldc, const float *a, isize lda, const float *packed,
+                            isize most, isize M, isize N, isize K, int add,
+                            const float *bias) noexcept nogil
+        void (*cell_forward)(int kind, const f32_cell *s) noexcept nogil
+        void (*cell_backward)(int kind, const f32_cell *s) noexcept nogil
     ctypedef struct f64_table:
         void (*gemm)(double *c, isize ldc, const double *a, isize ars, isize acs, const double *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const double *bias,
@@ -255,6 +288,14 @@ cdef extern from "simd/simd.h" nogil:
                                 double *scratch) noexcept nogil
         isize (*winograd_scratch)(const conv_pass *p) noexcept nogil
         int (*winograd_is_wide)(const conv_pass *p) noexcept nogil
+        isize (*gemm_packed_size)(isize N, isize K) noexcept nogil
+        void (*gemm_pack)(double *packed, const double *b, isize brs, isize bcs, isize N, isize K,
+                          isize most, isize part, isize parts) noexcept nogil
+        void (*gemm_packed)(double *c, isize ldc, const double *a, isize lda, const double *packed,
+                            isize most, isize M, isize N, isize K, int add,
+                            const double *bias) noexcept nogil
+        void (*cell_forward)(int kind, const f64_cell *s) noexcept nogil
+        void (*cell_backward)(int kind, const f64_cell *s) noexcept nogil
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64
@@ -313,3 +354,22 @@ cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, c
         f32.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <float *> scratch)
     else:
         f64.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <double *> scratch)
+
+
+# The products of recurrent layers: B in the order in which gemm reads it.
+
+cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,
+                           isize most, isize part, isize parts) noexcept nogil:
+    if real is float:
+        f32.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
+    else:
+        f64.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
+
+
+cdef inline void gemm_packed(real *c, isize ldc, const real *a, isize lda, const real *packed,
+                             isize most, isize M, isize N, isize K, int add,
+                             const real *bias) noexcept nogil:
+    if real is float:
+        f32.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
+    else:
+        f64.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -42,6 +42,17 @@ class Symbol:
         raise TypeError(
             f"{self!r} has no numbers yet: build nn.Model(inputs, outputs) and call it on arrays"
         )
+
+
+class Part(Symbol):
+    """One of the values that a layer with several outputs returns."""
+
+    def __init__(self, source: Symbol, index: int) -> None:
+        super().__init__(None, (source,))
+        self.source, self.index = source, index
+
+    def __repr__(self) -> str:
+        return f"<output {self.index} of {self.source.layer}>"
 
 
 class Input(Symbol):
@@ -85,6 +96,9 @@ class Layer:
     - ``backward(self, dy, y, *inputs, **parameters)`` -> the gradients of the inputs, then of
       the parameters, as one array or a tuple.
 
+    One that takes each step of a sequence by itself says so, ``knows_steps = True`` in the class:
+    then it may stand between recurrent layers where ``lengths=`` or `Model.step` are used.
+
     >>> import nncore as nn
     >>> class Square(nn.Layer):
     ...     def forward(self, x):
@@ -97,7 +111,7 @@ class Layer:
 
     name: str | None = dataclasses.field(default=None, kw_only=True)
 
-    def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Symbol:
+    def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Any:
         symbols = (inputs,) if isinstance(inputs, Symbol) else inputs
         if not isinstance(symbols, (tuple, list)) or not all(
             isinstance(s, Symbol) for s in symbols
@@ -107,7 +121,21 @@ class Layer:
                 "what another layer returned. To run it on numbers put it into a network: "
                 "nn.Sequential([...])(x)"
             )
-        return Symbol(self, tuple(symbols))
+        y = Symbol(self, tuple(symbols))
+        return y if self.outputs == 1 else [Part(y, i) for i in range(self.outputs)]
+
+    # Sequences of unequal lengths: may the layer's input be one (whose steps it takes each by
+    # itself, or it knows of their number), and is its output one, too?
+    knows_steps: ClassVar[bool] = False
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.knows_steps
+
+    @property
+    def outputs(self) -> int:
+        """How many values it returns: one, or a list of so many."""
+        return 1
 
     def describe(self) -> str:
         """The layer as its constructor call, defaults left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nncore import initializers
 from nncore._kernels.dense import Dense as DenseOp
@@ -38,6 +38,8 @@ class Dense(Layer):
     >>> {name: view.shape for name, view in model.params.items()}
     {'0.weight': (3, 4), '0.bias': (3,)}
     """
+
+    knows_steps: ClassVar[bool] = True
 
     units: int
     activation: str | None = None
@@ -76,6 +78,8 @@ class Activation(Layer):
     [[0.0, 0.0, 2.0]]
     """
 
+    knows_steps: ClassVar[bool] = True
+
     activation: str
 
     def __post_init__(self) -> None:
@@ -99,6 +103,8 @@ class Dropout(Layer):
     >>> nn.Sequential([nn.Input((2,)), nn.Dropout(0.5)])([[1.0, 2.0]]).tolist()
     [[1.0, 2.0]]
     """
+
+    knows_steps: ClassVar[bool] = True
 
     rate: float
 
@@ -175,6 +181,8 @@ class Embedding(Layer):
     >>> nn.Sequential([nn.Input((7,)), nn.Embedding(100, 8)]).output_shape
     (7, 8)
     """
+
+    knows_steps: ClassVar[bool] = True
 
     input_dim: int
     output_dim: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nncore._kernels import merging as kernels
 from nncore._names import integer
@@ -37,6 +37,8 @@ class Add(Layer):
     [[4.0, 6.0]]
     """
 
+    knows_steps: ClassVar[bool] = True
+
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         return _merge_alike(self, kernels.Add, plan, inputs)
 
@@ -50,6 +52,8 @@ class Multiply(Layer):
     >>> nn.Model([a, b], nn.Multiply()([a, b]))([[[1.0, 2.0]], [[3.0, 4.0]]]).tolist()
     [[3.0, 8.0]]
     """
+
+    knows_steps: ClassVar[bool] = True
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         return _merge_alike(self, kernels.Multiply, plan, inputs)
@@ -65,6 +69,8 @@ class Concatenate(Layer):
     >>> nn.Model([a, b], nn.Concatenate()([a, b]))([[[1.0, 2.0]], [[3.0]]]).tolist()
     [[1.0, 2.0, 3.0]]
     """
+
+    knows_steps: ClassVar[bool] = True
 
     axis: int = -1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nncore import initializers
 from nncore._kernels import batch_normalization as batch
@@ -79,6 +79,8 @@ class LayerNormalization(Layer):
     >>> np.round(y, 2).tolist() == np.float32([[-1.34, -0.45, 0.45, 1.34]]).tolist()
     True
     """
+
+    knows_steps: ClassVar[bool] = True
 
     epsilon: float = 1e-3
 

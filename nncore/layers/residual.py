@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nncore._kernels.merging import Add
 from nncore._names import received
@@ -29,6 +29,8 @@ class Residual(Layer):
     >>> list(nn.Sequential([nn.Input((4,)), block]).params)
     ['0.body.0.weight', '0.body.0.bias', '0.body.1.weight', '0.body.1.bias']
     """
+
+    knows_steps: ClassVar[bool] = True
 
     body: Any
     shortcut: Any = None
@@ -80,6 +82,11 @@ def _layers(what: str, value: Any) -> tuple[Layer, ...]:
     for item in found:
         if not isinstance(item, Layer):
             raise TypeError(f"Residual: received {received(item)} in {what}; expected a layer")
+        if item.outputs != 1:
+            raise ValueError(
+                f"Residual: received {item.describe()}, which returns {item.outputs} values; "
+                "expected layers that return one"
+            )
     names = [item.name for item in found if item.name is not None]
     if len(set(names)) < len(names):
         raise ValueError(f"Residual: two layers of its {what} have one name among {names}")

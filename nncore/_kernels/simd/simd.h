@@ -42,6 +42,9 @@ typedef struct {
     const void *sigma; /* an activation of the tables below, elementwise; NULL: none */
 } finish;
 
+/* The cells of recurrent.h; the last is the first half of the one before it. */
+enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
+
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
         const char *label; /* as in "relu" */                                                      \
@@ -52,6 +55,11 @@ typedef struct {
         /* dx = dy * sigma'(x) [+ dx]; dx may be dy; `xy` is x or y, as `uses` says */             \
         void (*backward)(real *dx, const real *dy, const real *xy, isize rows, isize n, int add);  \
     } name##_activation;                                                                           \
+    typedef struct { /* n units of one row at one step; see recurrent.h */                         \
+        isize H, n;                                                                                \
+        real *z, *h, *c, *dh, *dc;                                                                 \
+        const real *h_prev, *c_prev;                                                               \
+    } name##_cell;                                                                                 \
     typedef struct {                                                                               \
         const char *isa; /* "baseline", "avx2", "avx512" */                                        \
         /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)], each operand with row and column          \
@@ -196,6 +204,15 @@ typedef struct {
         /* whether transforming the weights is so much of the work that each member should do it   \
          * for its own channels */                                                                 \
         int (*winograd_is_wide)(const conv_pass *p);                                               \
+        /* gemm for a B that is packed once, by several members, each its part; A has contiguous   \
+         * rows, `most` of them at most, the same number for both */                               \
+        isize (*gemm_packed_size)(isize N, isize K);                                               \
+        void (*gemm_pack)(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,     \
+                          isize most, isize part, isize parts);                                    \
+        void (*gemm_packed)(real *c, isize ldc, const real *a, isize lda, const real *packed,      \
+                            isize most, isize M, isize N, isize K, int add, const real *bias);     \
+        void (*cell_forward)(int kind, const name##_cell *s); /* CELL_... */                       \
+        void (*cell_backward)(int kind, const name##_cell *s);                                     \
     } name##_table;
 
 DECLARE_TABLE(float, f32)

@@ -6,6 +6,7 @@
 
 #include "gemm.h"
 #include "gemm_dot.h"
+#include "gemm_packed.h"
 
 #include "convolution.h"
 #include "convolution_weight.h"
@@ -29,6 +30,7 @@
 
 #include "normalization.h"
 #include "pooling.h"
+#include "recurrent.h"
 #include "resizing.h"
 
 extern const TABLE(table) TABLE(ISA);
@@ -88,4 +90,9 @@ const TABLE(table) TABLE(ISA) = {
     .winograd_weight = NAME(winograd_weight),
     .winograd_scratch = NAME(winograd_scratch),
     .winograd_is_wide = NAME(winograd_is_wide),
+    .gemm_packed_size = NAME(gemm_packed_size),
+    .gemm_pack = NAME(gemm_pack),
+    .gemm_packed = NAME(gemm_packed),
+    .cell_forward = NAME(cell_forward),
+    .cell_backward = NAME(cell_backward),
 };

@@ -1,0 +1,310 @@
+"""What the passes of a recurrent layer share: the order of rows and steps, and the products.
+
+Inside, a batch is laid out step after step, in each step the rows whose sequence has not ended,
+the longest first. So the rows of a step are neighbours, every product is one over dense rows, and
+what is beyond a sequence's end costs nothing. In this order there are, for each (step, row),
+
+  xs   x_t, the operand of weight_ih and of its gradient
+  zs   the gates: what the products add up to, then their values; backward, their gradients
+  hs   h_{t-1}, the operand of weight_hh and of its gradient
+  cs   c_{t-1}
+
+Inference keeps a few steps of them, training all. Rows are an odd number of cache lines apart, so
+that they do not compete for one set of a cache. Sizes are those of recurrent.pyx.
+"""
+from nncore._kernels.op cimport Op, Run, Tensor, share
+from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RNN_RELU,
+                                   CELL_RNN_TANH, f32, f64, gemm, gemm_dot, gemm_pack,
+                                   gemm_packed, gemv, isize, real)
+
+from nncore._kernels import threads
+
+cdef enum:
+    UNIT = 16            # members' units start at multiples of this: a vector, a cache line
+    FEW_ROWS = 8         # a member's; below, members share the units instead
+    CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
+    PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
+    NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
+    FAR = 4 << 20        # bytes of weights beyond which they are likely not in a cache
+
+CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),
+         "gru": (CELL_GRU, 3), "gru_before": (CELL_GRU_BEFORE, 3)}
+
+
+cdef isize filled(isize n):
+    return (n + UNIT - 1) // UNIT * UNIT
+
+
+cdef isize odd_lines(isize n, isize itemsize):
+    """n numbers, filled up to an odd number of cache lines."""
+    return ((n * itemsize + 63) // 64 | 1) * 64 // itemsize
+
+
+cdef class Recurrence(Op):
+    """The description of the layer and the memory that it works in."""
+
+    def __init__(self, plan, str cell, Tensor x, weights, states, Tensor lengths, outputs,
+                 bint reverse=False, bint aligned=False, double recurrent_dropout=0):
+        """weights: weight_ih, weight_hh and, or not, bias_ih, bias_hh; states: h0 and c0, or none;
+        outputs: y, the last h, the last c, each of them or None.
+
+        reverse: the last step comes first; aligned: y has its steps in the order of x still.
+        """
+        cdef isize itemsize = x.itemsize, g, rows = plan.most_rows
+        self.connect((x, *weights, *states, *([] if lengths is None else [lengths])),
+                     [y for y in outputs if y is not None])
+        self.x, self.lengths = x, lengths
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = (*weights, None, None)[:4]
+        self.h0, self.c0 = (*states, None, None)[:2]
+        self.place_of_h0 = 1 + <int> len(weights)
+        self.y, self.last_h, self.last_c = outputs
+        self.kind, self.G = CELLS[cell]
+        self.T, self.I = x.shape
+        self.H = self.weight_hh.shape[1]
+        self.training, self.reverse, self.aligned = plan.training, reverse, aligned
+        self.rate = recurrent_dropout if plan.training else 0
+        # z: GRU has its columns as n r z m, so that what h is multiplied for is side by side
+        columns = 4 if self.G == 3 else self.G
+        for g in range(self.G):
+            self.x_at[g] = self.h_at[g] = g * self.H
+        if self.G == 3:
+            self.x_at[0] = self.h_at[0] = self.H
+            self.x_at[1] = self.h_at[1] = 2 * self.H
+            self.x_at[2] = 0
+            self.h_at[2] = 3 * self.H if self.kind == CELL_GRU else 0
+        self.ldx = odd_lines(self.I, itemsize)
+        self.ldz = odd_lines(columns * self.H, itemsize)
+        self.ldh = odd_lines(self.H, itemsize)
+        self.most = rows
+        self.packs = rows * self.T >= PACKED_ROWS and (
+            rows > 2 or self.G * self.H * self.H * itemsize <= NEAR)
+        # Inference packs when the weights change, not once a run, if members will not share units.
+        most = threads.largest()
+        self.prepares = self.packs and not plan.training and (
+            most == 1 or rows // 2 + 1 >= FEW_ROWS * most)
+        self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
+        self.find_memory(plan, itemsize)
+        self.forward_by_rows = self.backward_by_rows = False
+        self.backward_reads_x = False
+        self.steps = self.T
+        self.work = 2.0 * self.T * self.G * self.H * (self.I + self.H) + 50.0 * self.T * self.H
+        cdef isize chunk_rows = self.chunk * rows, gates = self.G * self.H
+        if self.is_double:
+            self.scratch_size = max(f64.gemm_scratch(gates, self.I, self.T * rows),
+                                    f64.gemm_scratch(gates, self.H, self.T * rows),
+                                    f64.gemm_scratch(chunk_rows, gates, self.I))
+        else:
+            self.scratch_size = max(f32.gemm_scratch(gates, self.I, self.T * rows),
+                                    f32.gemm_scratch(gates, self.H, self.T * rows),
+                                    f32.gemm_scratch(chunk_rows, gates, self.I))
+        self.scratch_size = max(self.scratch_size, DX_ROWS * self.I) * itemsize
+
+    def find_memory(self, plan, isize itemsize):
+        cdef isize kept = self.T if self.training else self.chunk
+        cdef isize states = self.T if self.training else 2
+        cdef isize gates = self.G * filled(self.H)
+        self.xs, self.zs = plan.tensor((kept, self.ldx)), plan.tensor((kept, self.ldz))
+        self.hs = plan.tensor((states, self.ldh))
+        self.order = plan.tensor((2,), itemsize=sizeof(isize))
+        self.first = plan.workspace((threads.largest() * 2 * (self.T + 2),), itemsize=sizeof(isize))
+        self.bias = plan.workspace((self.ldz,))
+        saved = [self.xs, self.zs, self.hs, self.order, self.first, self.bias]
+        if self.kind == CELL_LSTM:
+            self.cs, self.c_end = plan.tensor((states, self.ldh)), plan.tensor((self.H,))
+            saved += [self.cs, self.c_end]
+        if self.packs or self.training:
+            size = max(gates * self.I, self.G * self.H * filled(self.I))
+            self.packed_ih = plan.workspace((size,))
+            self.packed_hh = plan.workspace((gates * self.H,))
+            if self.prepares:
+                self.kept = (self.packed_ih, self.packed_hh)
+            else:
+                saved += [self.packed_ih, self.packed_hh]
+        if self.training:
+            self.dh = plan.tensor((self.ldh,))
+            saved += [self.dh]
+        if self.training and (self.kind in (CELL_LSTM, CELL_GRU_BEFORE)):
+            self.dc = plan.tensor((self.ldh,))
+            saved += [self.dc]
+        if self.rate > 0:
+            self.keep, self.masked = plan.tensor((self.H,), itemsize=1), plan.tensor((self.ldh,))
+            self.stream = plan.next_stream()
+            saved += [self.keep, self.masked]
+        self.saved = tuple(saved)
+
+
+# ---- rows and steps ------------------------------------------------------------------------------
+
+
+cdef int shard_count(Recurrence op, Run *run) noexcept nogil:
+    """Into how many shards the rows are cut; one: members share its units."""
+    if op.prepares or op.packs and (run.rows >= FEW_ROWS * run.asked
+                                    or op.H < UNIT * run.asked):
+        return <int> min(run.asked, run.rows)
+    return 1
+
+
+cdef Shard get_shard(Recurrence op, Run *run, int number, int count) noexcept nogil:
+    cdef Shard s
+    s.row = run.rows * number // count
+    s.rows = run.rows * (number + 1) // count - s.row
+    s.whole = count > 1 or run.members == 1
+    s.begin, s.end = 0, op.H
+    if not s.whole:
+        share(op.H, UNIT, run, &s.begin, &s.end)
+    s.order = <isize *> op.order.data + 2 * s.row
+    s.length = s.order + s.rows
+    s.first = <isize *> op.first.data + number * 2 * (op.T + 2)
+    s.steps = 0  # once sorted: the longest length
+    return s
+
+
+cdef isize length_of(Recurrence op, isize row) noexcept nogil:
+    if op.lengths is None:
+        return op.T
+    if op.is_double:
+        return <isize> (<double *> op.lengths.data)[row]
+    return <isize> (<float *> op.lengths.data)[row]
+
+
+cdef void sort_rows(Recurrence op, Run *run, Shard *s) noexcept nogil:
+    """Finds order, length and first; rows of one length stay in their order."""
+    cdef isize *next_place = s.first + op.T + 2  # by length
+    cdef isize r, t, length, count
+    for t in range(op.T + 2):
+        s.first[t] = next_place[t] = 0
+    for r in range(s.rows):
+        next_place[length_of(op, s.row + r)] += 1
+    count = 0
+    for t in range(op.T, -1, -1):  # the longest first
+        length, next_place[t] = next_place[t], count
+        count += length
+    for t in range(op.T):  # those longer than t come before those of length t
+        s.first[t + 1] = s.first[t] + next_place[t]
+    s.first[op.T + 1] = s.first[op.T]
+    for r in range(s.rows):
+        length = length_of(op, s.row + r)
+        s.order[next_place[length]] = s.row + r
+        s.length[next_place[length]] = length
+        next_place[length] += 1
+
+
+cdef isize stored(Recurrence op, Shard *s, isize t, isize chunk_start) noexcept nogil:
+    """The row of xs and zs that step t begins with."""
+    if op.training:
+        return s.row * op.T + s.first[t]
+    return s.row * op.chunk + s.first[t] - s.first[chunk_start]
+
+
+cdef isize state_at(Recurrence op, Shard *s, isize t) noexcept nogil:
+    """The row of hs and cs that step t begins with; in inference two steps take turns."""
+    return s.row * op.T + s.first[t] if op.training else s.row * 2 + (t & 1) * s.rows
+
+
+# ---- products ------------------------------------------------------------------------------------
+
+# z's columns for gates that follow one another there are computed by one product, unless members
+# share the units. Packed, gate g's weights begin where g gates of `filled` units would end.
+
+cdef isize gates_together(Recurrence op, const isize *at, isize g, isize end,
+                          bint whole) noexcept nogil:
+    """How many gates from g on, before end, have neighbouring columns."""
+    cdef isize n = 1
+    while whole and g + n < end and at[g + n] == at[g] + n * op.H:
+        n += 1
+    return n
+
+
+cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) noexcept nogil:
+    """W_ih^T and W_hh^T for the shard's units; if they are all of them, a part of these."""
+    pack_gates(op, s, part, parts, <real *> op.packed_ih.data,
+               <const real *> op.weight_ih.data, op.I, op.x_at)
+    pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
+               <const real *> op.weight_hh.data, op.H, op.h_at)
+
+
+cdef void pack_gates(Recurrence op, Shard *s, int part, int parts, real *packed,
+                     const real *weight, isize K, const isize *at) noexcept nogil:
+    cdef isize g = 0, n, units
+    while g < op.G:
+        n = gates_together(op, at, g, op.G, s.whole)
+        units = n * op.H if s.whole else s.end - s.begin
+        if units > 0:
+            gemm_pack(packed + (g * filled_units(op.H) + s.begin) * K,
+                      weight + (g * op.H + s.begin) * K, 1, K, units, K, op.most,
+                      part if s.whole else 0, parts if s.whole else 1)
+        g += n
+
+
+cdef inline isize filled_units(isize n) noexcept nogil:
+    return (n + UNIT - 1) // UNIT * UNIT
+
+
+cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
+                           bint of_x, isize gate, isize end, char *scratch) noexcept nogil:
+    """z = a W_ih^T + b, or z += a W_hh^T, for the gates gate..end and this member's units."""
+    cdef const isize *at = &op.x_at[0] if of_x else &op.h_at[0]
+    cdef const real *weight = <const real *> (op.weight_ih.data if of_x else op.weight_hh.data)
+    cdef const real *bias = <const real *> op.bias.data
+    cdef const real *packed
+    cdef const real *addend
+    cdef isize K = op.I if of_x else op.H, n, units, column
+    while gate < end:
+        n = gates_together(op, at, gate, end, s.whole)
+        units = n * op.H if s.whole else s.end - s.begin
+        column = at[gate] + s.begin
+        addend = bias + column if of_x else NULL
+        if units <= 0:
+            pass
+        elif op.packs:
+            packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
+            gemm_packed(z + column, op.ldz, a, lda,
+                        packed + (gate * filled_units(op.H) + s.begin) * K, op.most, rows, units, K,
+                        not of_x, addend)
+        elif rows == 1:
+            gemv(z + column, a, weight + (gate * op.H + s.begin) * K, K, units, K,
+                 addend if of_x else z + column, op.G * op.H * K * sizeof(real) > FAR)
+        elif rows <= FEW_ROWS:
+            gemm_dot(z + column, op.ldz, a, lda, weight + (gate * op.H + s.begin) * K, K, rows,
+                     units, K, not of_x, addend)
+        else:
+            gemm(z + column, op.ldz, a, lda, 1, weight + (gate * op.H + s.begin) * K, 1, K, rows,
+                 units, K, not of_x, addend, scratch)
+        gate += n
+
+
+cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil:
+    """This member's part of W_hh and, if dx is wanted, of W_ih."""
+    cdef real *packed = <real *> op.packed_hh.data
+    cdef isize g = 0, n, units = s.end - s.begin
+    while g < op.G:
+        n = gates_together(op, op.h_at, g, op.G, True)
+        if units > 0:
+            gemm_pack(packed + g * op.H * filled_units(op.H) + s.begin * n * op.H,
+                      <const real *> op.weight_hh.data + g * op.H * op.H + s.begin, op.H, 1,
+                      units, n * op.H, op.most, run.member if s.whole else 0,
+                      run.members if s.whole else 1)
+        g += n
+    packed = <real *> op.packed_ih.data
+    g = 0
+    while g < op.G and op.x.grad != NULL:
+        n = gates_together(op, op.x_at, g, op.G, True)
+        gemm_pack(packed + g * op.H * filled_units(op.I),
+                  <const real *> op.weight_ih.data + g * op.H * op.I, op.I, 1, op.I, n * op.H,
+                  op.most, run.member, run.members)
+        g += n
+
+
+cdef void multiply_transposed(Recurrence op, Shard *s, real *dh, isize ldd, const real *dz,
+                              isize rows, isize gate, isize end, bint add) noexcept nogil:
+    """dh = dz W_hh [+ dh] over the gates gate..end, for this member's units."""
+    cdef const real *packed = <const real *> op.packed_hh.data
+    cdef isize n
+    while gate < end:
+        n = gates_together(op, op.h_at, gate, op.G, True)
+        if s.end > s.begin:
+            gemm_packed(dh + s.begin, ldd, dz + op.h_at[gate], op.ldz,
+                        packed + gate * op.H * filled_units(op.H) + s.begin * n * op.H, op.most,
+                        rows, s.end - s.begin, n * op.H, add, <const real *> NULL)
+        gate += n
+        add = True

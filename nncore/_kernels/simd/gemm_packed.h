@@ -1,0 +1,76 @@
+/* Template: C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)] for a B that is multiplied many times, as
+ * the weights of a recurrent layer are once a step: B is brought into the order in which the tiles
+ * of gemm.h read it, once. The depths, and so the sums, are those of gemm.h.
+ *
+ * Packed, B is one depth after the other, each of them panel after panel; how wide panels are
+ * depends on `most`, the most rows that A may have. */
+
+/* The elements of a packed B: columns are filled up to whole vectors. */
+static isize NAME(gemm_packed_size)(isize N, isize K)
+{
+    return (N + LANES - 1) / LANES * LANES * K;
+}
+
+ALWAYS_INLINE isize NAME(gemm_depth)(isize K)
+{
+    const isize depths = pieces(K, DEPTH);
+    return depths == 1 ? K : pieces(K, 8 * depths) * 8;
+}
+
+ALWAYS_INLINE int NAME(gemm_widest)(isize most)
+{
+    return most <= TILE_ROWS(WIDE) ? WIDE : WIDTH;
+}
+
+/* The `part`-th of `parts` shares of the panels. */
+static void NAME(gemm_pack)(REAL *packed, const REAL *b, isize brs, isize bcs, isize N, isize K,
+                            isize most, isize part, isize parts)
+{
+    const isize depth = NAME(gemm_depth)(K);
+    isize number = 0; /* of the panel: the shares take turns */
+    for (isize k = 0; k < K; k += depth) {
+        const isize deep = MIN(depth, K - k);
+        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(gemm_widest)(most));
+        for (isize n = 0; n < N; panels--, number++) {
+            const isize W = pieces(vectors, panels), columns = MIN(N - n, W * LANES);
+            if (number % parts == part)
+                NAME(pack_panel)(packed, W * LANES, b + k * brs + n * bcs, brs, bcs, deep, columns);
+            packed += deep * W * LANES;
+            vectors -= W;
+            n += columns;
+        }
+    }
+}
+
+static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, const REAL *packed,
+                              isize most, isize M, isize N, isize K, int add,
+                              const REAL *bias)
+{
+    if (M <= 0) return;
+    const isize depth = NAME(gemm_depth)(K);
+    for (isize k = 0; k < K; k += depth) {
+        NAME(tiles) t = {.ldc = ldc, .a = a + k, .ars = lda, .acs = 1, .M = M,
+                         .K = MIN(depth, K - k), .add = add || k > 0};
+        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(gemm_widest)(most));
+        for (isize n = 0; n < N; panels--) {
+            const isize W = pieces(vectors, panels), columns = MIN(N - n, W * LANES);
+            const isize tiles = pieces(M, TILE_ROWS(W));
+            t.rows = pieces(M, tiles);
+            t.longer = M - tiles * (t.rows - 1);
+            t.last = columns - (W - 1) * LANES;
+            t.c = c + n;
+            t.b = packed;
+            t.brs = W * LANES;
+            t.bias = bias && k == 0 ? bias + n : NULL;
+            switch (W) {
+                case 1: NAME(tile_column_1)(&t); break;
+                case 2: NAME(tile_column_2)(&t); break;
+                case 3: NAME(tile_column_3)(&t); break;
+                default: NAME(tile_column_4)(&t); break;
+            }
+            packed += t.K * W * LANES;
+            vectors -= W;
+            n += columns;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+"""Sequences of unequal lengths: what users say of them, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nncore.data import real_array
+
+
+def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
+    """The lengths of x's sequences: integers 1 to x's steps, one for each row, or a padding mask
+    (rows, steps), True for the steps there are."""
+    if lengths is None:
+        return None
+    if x.ndim < 2:
+        raise ValueError(f"{owner}: received lengths for x of shape {x.shape}, which has no steps")
+    rows, steps = x.shape[:2]
+    found = real_array("lengths", lengths)
+    if found.dtype.kind == "b":
+        found = _of_mask(owner, found, x)
+    elif found.dtype.kind == "f":
+        raise TypeError(f"{owner}: received lengths of dtype {found.dtype}; expected integers")
+    if found.shape != (rows,):
+        raise ValueError(
+            f"{owner}: received lengths of shape {found.shape} for {rows} rows; expected ({rows},)"
+        )
+    wrong = (found < 1) | (found > steps)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{owner}: received length {found[row]} in row {row}; expected 1 to {steps}, the steps "
+            "that x is padded to"
+        )
+    return found.astype(np.int64, copy=False)
+
+
+def _of_mask(owner: str, mask: np.ndarray, x: np.ndarray) -> np.ndarray:
+    if mask.shape != x.shape[:2]:
+        raise ValueError(
+            f"{owner}: received a mask (lengths of True and False) of shape {mask.shape}; expected "
+            f"{x.shape[:2]}, as x"
+        )
+    if (mask[:, 1:] > mask[:, :-1]).any():
+        row = int((mask[:, 1:] > mask[:, :-1]).any(1).argmax())
+        raise ValueError(
+            f"{owner}: received a mask with a gap in row {row}; expected the steps of a sequence "
+            "first, then its padding"
+        )
+    return mask.sum(1)

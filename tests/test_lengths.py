@@ -1,0 +1,235 @@
+"""Sequences of unequal lengths: padded steps change nothing, neither outputs nor gradients."""
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from support import randomize
+
+STEPS, FEATURES = 9, 3
+LAYERS = [
+    [nn.RNN(5)],
+    [nn.RNN(5, "relu", return_sequences=True)],
+    [nn.LSTM(5, return_sequences=True)],
+    [nn.LSTM(40)],
+    [nn.LSTM(4, go_backwards=True, return_sequences=True)],
+    [nn.GRU(5, return_sequences=True)],
+    [nn.GRU(33, go_backwards=True)],
+    [nn.GRU(5, reset_after=False, return_sequences=True)],
+    [nn.Bidirectional(nn.LSTM(4, return_sequences=True))],
+    [nn.Bidirectional(nn.GRU(4))],
+    [
+        nn.Dense(4, "tanh"),
+        nn.LayerNormalization(),
+        nn.Bidirectional(nn.GRU(4, return_sequences=True), "sum"),
+        nn.Residual(nn.LSTM(4, return_sequences=True)),
+        nn.Dropout(0.0),
+        nn.LSTM(3),
+        nn.Dense(2),
+    ],
+]
+each = pytest.mark.parametrize("layers", LAYERS, ids=lambda v: "-".join(map(repr, v))[:60])
+
+
+def network(layers, steps, **options):
+    return randomize(nn.Sequential([nn.Input((steps, FEATURES)), *layers], **options))
+
+
+def padded(rows, seed=0, garbage=1.0, dtype="float64"):
+    """x, and lengths from 1 to STEPS; beyond them garbage."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, STEPS + 1, rows)
+    x = rng.normal(size=(rows, STEPS, FEATURES))
+    x[np.arange(STEPS) >= lengths[:, None]] *= garbage
+    return x.astype(dtype), lengths
+
+
+def near(actual, expected, tolerance=1e-12):
+    scale = max(abs(np.asarray(expected)).max(), 1e-30)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 6, 40])
+@each
+def test_a_batch_is_its_sequences_one_by_one(layers, rows, members, team):
+    team(members)
+    model = network(layers, STEPS, dtype="float64")
+    x, lengths = padded(rows)
+    y = model.forward(x, lengths=lengths)
+    near(model(x, lengths=lengths), y)
+    near(model.predict(x, 4, lengths), y)
+    rng = np.random.default_rng(3)
+    dy = rng.normal(size=y.shape)
+    model._plans[("training", ("lengths", True))].fill_arena(0xFF)
+    model.forward(x, lengths=lengths)
+    dx = model.backward(dy)
+    grads = {name: 0.0 for name in model.params}
+    alone = {n: network(layers, n, dtype="float64") for n in set(lengths.tolist())}
+    for row, n in enumerate(lengths):
+        one = alone[n]
+        part = one.forward(x[row : row + 1, :n])
+        is_sequence = y.ndim == 3
+        valid = slice(0, n) if is_sequence else slice(None)
+        near(y[row, valid], part[0])
+        if is_sequence and len(layers) == 1:
+            assert not y[row, n:].any(), "beyond the end there is 0"
+        near(dx[row, :n], one.backward(dy[row : row + 1, valid])[0], 1e-11)
+        assert not dx[row, n:].any()
+        for name, grad in one.grads.items():
+            grads[name] = grads[name] + grad
+    for name, grad in model.grads.items():
+        near(grad, grads[name], 1e-11)
+
+
+@each
+def test_what_is_in_the_padding_changes_no_bit(layers):
+    found = []
+    for garbage in (1.0, -1e3):
+        model = network(layers, STEPS)
+        x, lengths = padded(20, garbage=garbage, dtype="float32")
+        y = model.forward(x, lengths=lengths)
+        mask = np.arange(STEPS) < lengths[:, None]
+        dy = np.ones_like(y) * (mask[..., None] if y.ndim == 3 else 1)
+        model.backward(dy)
+        found.append([y * mask[..., None] if y.ndim == 3 else y, *model.grads.values()])
+    for a, b in zip(*found, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_final_states_are_those_of_the_last_valid_step():
+    x = nn.Input((STEPS, FEATURES))
+    model = randomize(nn.Model(x, nn.LSTM(5, return_state=True)(x), dtype="float64"))
+    data, lengths = padded(7)
+    _, h, c = model(data, lengths=lengths)
+    for row, n in enumerate(lengths):
+        short = nn.Input((int(n), FEATURES))
+        alone = randomize(nn.Model(short, nn.LSTM(5, return_state=True)(short), dtype="float64"))
+        _, h1, c1 = alone(data[row : row + 1, :n])
+        near(h[row], h1[0])
+        near(c[row], c1[0])
+
+
+# ---- losses and metrics --------------------------------------------------------------------------
+
+
+def tagger(**options):
+    layers = [nn.Embedding(11, 6), nn.GRU(5, return_sequences=True), nn.Dense(4, "softmax")]
+    model = randomize(nn.Sequential([nn.Input((STEPS,)), *layers], dtype="float64", **options))
+    model.compile(nn.SGD(0.5), "cross_entropy", metrics=["accuracy"])
+    return model
+
+
+def tags(rows):
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 11, (rows, STEPS)), rng.integers(0, 4, (rows, STEPS))
+    return x, y, rng.integers(1, STEPS + 1, rows)
+
+
+@pytest.mark.parametrize("weight", [None, "rows", "steps"])
+def test_a_loss_over_steps_is_the_mean_of_those_there_are(weight):
+    x, y, lengths = tags(8)
+    mask = np.arange(STEPS) < lengths[:, None]
+    rng = np.random.default_rng(6)
+    w = {"rows": rng.uniform(size=8), "steps": rng.uniform(size=(8, STEPS))}.get(weight)
+    model = tagger()
+    p = np.take_along_axis(model(x, lengths=lengths), y[..., None], -1)[..., 0]
+    factor = 1 if w is None else w if w.ndim == 2 else w[:, None]
+    expected = -(np.log(p) * mask * factor).sum() / mask.sum()
+    loss, grads = model.gradients(x, y, w, lengths)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert model.train_on_batch(x, y, w, lengths=lengths) == pytest.approx(expected, rel=1e-12)
+    same = tagger()
+    scaled = mask * np.broadcast_to(factor, mask.shape) * (mask.size / mask.sum())
+    assert same.gradients(x, y, scaled)[0] == pytest.approx(expected, rel=1e-12)
+    for name, grad in same.grads.items():
+        near(grads[name], grad, 1e-10)
+
+
+def test_metrics_count_the_steps_there_are():
+    x, y, lengths = tags(30)
+    model = tagger()
+    mask = np.arange(STEPS) < lengths[:, None]
+    right = model(x, lengths=lengths).argmax(-1) == y
+    scores = model.evaluate(x, y, lengths=lengths)
+    in_batches = model.evaluate(x, y, 7, lengths=lengths)
+    assert in_batches["loss"] == pytest.approx(scores["loss"], rel=1e-12)
+    assert scores["accuracy"] == pytest.approx(right[mask].mean())
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_fit_takes_lengths_along(shuffle):
+    x, y, lengths = tags(40)
+    by_lengths, by_mask, by_hand = tagger(seed=1), tagger(seed=1), tagger(seed=1)
+    mask = np.arange(STEPS) < lengths[:, None]
+    options = {"batch_size": 8, "epochs": 2, "verbose": False, "shuffle": shuffle}
+    history = by_lengths.fit(x, y, lengths=lengths, validation_split=0.2, **options)
+    by_mask.fit(x[:32], y[:32], lengths=mask[:32], **options)
+    assert history.history["val_loss"][-1] == pytest.approx(
+        by_lengths.evaluate(x[32:], y[32:], lengths=lengths[32:])["loss"]
+    )
+    batches = [(x[i : i + 8], y[i : i + 8], None, lengths[i : i + 8]) for i in range(0, 32, 8)]
+    by_hand.fit(batches, epochs=2, verbose=False, validation_data=(x, y, None, lengths))
+    for name, value in by_lengths.params.items():
+        near(by_mask.params[name], value)
+        if not shuffle:
+            near(by_hand.params[name], value)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lengths, error, words",
+    [
+        ([1, 2, STEPS + 1], ValueError, f"received length {STEPS + 1} in row 2; expected 1 to"),
+        ([1, 0, 2], ValueError, "received length 0 in row 1"),
+        ([1, 2, -3], ValueError, "received length -3 in row 2"),
+        ([1, 2], ValueError, r"lengths of shape \(2,\) for 3 rows"),
+        ([[1], [2], [3]], ValueError, r"lengths of shape \(3, 1\)"),
+        ([1.0, 2.0, 3.0], TypeError, "lengths of dtype float64; expected integers"),
+        (["a", "b", "c"], TypeError, "lengths: received an array of dtype"),
+        (np.ones((3, 2), bool), ValueError, r"a mask .* of shape \(3, 2\)"),
+        (np.eye(3, STEPS, 1, dtype=bool), ValueError, "a mask with a gap in row 0"),
+        (np.zeros((3, STEPS), bool), ValueError, "received length 0 in row 0"),
+    ],
+)
+def test_wrong_lengths_are_refused(lengths, error, words):
+    model = network([nn.LSTM(4), nn.Dense(2)], STEPS)
+    model.compile("sgd", "cross_entropy")
+    x, y = padded(3)[0], np.zeros(3, int)
+    for call in (
+        lambda: model(x, lengths=lengths),
+        lambda: model.predict(x, lengths=lengths),
+        lambda: model.forward(x, lengths=lengths),
+        lambda: model.evaluate(x, y, lengths=lengths),
+        lambda: model.train_on_batch(x, y, lengths=lengths),
+        lambda: model.gradients(x, y, lengths=lengths),
+        lambda: model.fit(x, y, lengths=lengths, verbose=False),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Flatten()],
+        [nn.Conv1D(4, 3, padding="same"), nn.LSTM(3)],
+        [nn.LSTM(4, return_sequences=True), nn.GlobalAvgPool1D()],
+        [nn.BatchNormalization(), nn.LSTM(3)],
+        [nn.Residual(nn.Conv1D(FEATURES, 3, padding="same")), nn.LSTM(3)],
+    ],
+    ids=lambda v: "-".join(map(repr, v)),
+)
+def test_layers_that_mix_steps_are_refused(layers):
+    x, lengths = padded(3)
+    model = network(layers, STEPS, dtype="float64")
+    model(x)
+    with pytest.raises(ValueError, match="mixes the steps of a sequence"):
+        model(x, lengths=lengths)
+
+
+def test_x_without_steps_has_no_lengths():
+    with pytest.raises(ValueError, match="which has no steps"):
+        nn.Sequential([nn.Input(()), nn.Reshape((1,)), nn.Dense(2)])(np.ones(3), lengths=[1, 1, 1])
