@@ -6,14 +6,14 @@ import pytest
 
 import nncore as nn
 from cases import LAYERS
-from nncore._kernels import convolution, simd
+from nncore._kernels import convolution, convolution_choice, simd
 from support import randomize, with_shapes
 from test_bad_input import cases
 from test_kernels import isa  # noqa: F401  (a fixture)
 
 KINDS = (nn.Conv1D, nn.Conv2D, nn.DepthwiseConv2D, nn.Conv2DTranspose)
 CASES = [case for case in LAYERS if isinstance(case.layer, KINDS)]
-ALGORITHMS = [name for name in convolution.ALGORITHMS if name != "plain"]
+ALGORITHMS = [name for name in convolution_choice.ALGORITHMS if name != "plain"]
 LARGER = [  # several units of work, panels, tiles; sums longer than in the list
     (nn.Conv2D(70, 3, padding="same"), (33, 47, 20)),
     (nn.Conv2D(40, 5, strides=2, padding="same"), (41, 63, 24)),
@@ -35,7 +35,7 @@ def numbers(layer, shape, dtype, algorithm, rows=3):
     """The prediction, y, dx, dW (twice: added to another's) of plans with this algorithm, and its
     name."""
     rng = np.random.default_rng(3)
-    convolution.force(algorithm)
+    convolution_choice.force(algorithm)
     try:
         x = nn.Input(shape)
         model = randomize(nn.Model(x, [layer(x), layer(x), x], seed=0, dtype=dtype))
@@ -44,7 +44,7 @@ def numbers(layer, shape, dtype, algorithm, rows=3):
         prediction = model(data)[0]
         (plan,) = model._plans.values()
     finally:
-        convolution.force(None)
+        convolution_choice.force(None)
     plan.fill_arena(0xFF)
     y = model.forward(data)
     dy = [rng.normal(size=v.shape).astype(dtype) for v in y]
