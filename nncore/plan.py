@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
 
 MOST_ROWS = 1024  # of an inference plan
+KEPT_BYTES = 32 << 20  # of packed weights: there may be a plan for each size of batch
 STRETCH_BYTES = 1 << 20  # about a second-level cache
 SEQUENCES = 128
 
@@ -83,7 +84,7 @@ class Plan(Steps, Loop):
         self._parameters: dict[str, Tensor] = {}
         self._path: list[str] = []
         self._paths: dict[Layer, list[str]] = {}
-        self._streams = 0
+        self._streams = self._kept_bytes = 0
         self._arena = np.zeros(0, np.uint8)
         self._begin_steps()
 
@@ -150,6 +151,14 @@ class Plan(Steps, Loop):
         )
         self._tensors.append(tensor)
         return tensor
+
+    def keeps(self, weight: Tensor) -> bool:
+        """Whether an op may keep a packed copy of its weights: not where they change each run,
+        nor beyond a bound for all of them."""
+        if self.training or self.purpose == "declare":
+            return False
+        self._kept_bytes += weight.size * weight.itemsize
+        return self._kept_bytes <= KEPT_BYTES
 
     def _possible(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape, unless no machine has room for it."""

@@ -9,8 +9,8 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
 from nncore._kernels.op cimport Run, Tensor, adds, share
-from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemv, isize,
-                                   real, sum_rows, vector_bytes)
+from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemm_pack,
+                                   gemm_packed, gemv, isize, real, sum_rows, vector_bytes)
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
@@ -18,6 +18,7 @@ cdef enum:
     FAR = 4 << 20       # bytes of weights beyond which they are likely not in a cache
     BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
     BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
+    KEPT_ROWS = 16      # from here on packed weights are worth keeping
 
 
 cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
@@ -28,10 +29,12 @@ cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
     return (O < lanes and I >= max(lanes, 4 * O)) or (B <= 128 and I >= min(4 * B, 256))
 
 
-cdef void dense_forward(real *y, const real *x, const real *weight, const real *bias, isize B,
-                        isize I, isize O, isize begin, isize end, bint by_rows, bint use_blas,
-                        isize lanes, const finish *f, void *scratch) noexcept nogil:
-    """y = x W^T + b for the rows or units begin..end, finished by f unless that is NULL."""
+cdef void dense_forward(real *y, const real *x, const real *weight, const real *packed,
+                        isize most, const real *bias, isize B, isize I, isize O, isize begin,
+                        isize end, bint by_rows, bint use_blas, isize lanes, const finish *f,
+                        void *scratch) noexcept nogil:
+    """y = x W^T + b for the rows or units begin..end, finished by f unless that is NULL; packed:
+    the weights as packed for `most` rows, if they are."""
     cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
     cdef isize unit = 0 if by_rows else begin, units = O if by_rows else end - begin
     cdef isize r, o, at = row * O + unit
@@ -50,6 +53,8 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
     elif B == 1:
         if rows == 1:  # a member may have none
             gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real) > FAR)
+    elif packed != NULL:
+        gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias)
     elif by_dots(B, I, O, lanes):
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:
@@ -103,11 +108,11 @@ cdef bint prefers_blas(isize B, isize I, isize O, bint is_double):
 
 cdef class Dense(Finishing):
     """y = x W^T + b over the last axis of x; axes between the batch and it count as rows."""
-    cdef Tensor x
-    cdef isize I, O, positions, lanes
+    cdef Tensor x, packed_weight
+    cdef isize I, O, positions, lanes, most
     cdef bint units_by_rows, inputs_by_rows
 
-    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1):
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1, keep=False):
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.O, self.I = weight.shape
@@ -119,6 +124,9 @@ cdef class Dense(Finishing):
         self.lanes = vector_bytes() // y.itemsize
         cdef isize B = rows * self.positions, elements
         self.uses_blas = prefers_blas(B, self.I, self.O, self.is_double)
+        self.most = B
+        if keep and B >= KEPT_ROWS and self.O >= self.lanes and not self.uses_blas:
+            self.keep()
         # BLAS gets its pieces dealt out, not a member's own rows
         self.forward_by_rows = self.units_by_rows and not self.uses_blas
         if self.is_double:
@@ -130,6 +138,25 @@ cdef class Dense(Finishing):
                            f32.gemm_scratch(B, self.I, self.O),
                            f32.gemm_scratch(self.O, self.I, B))
         self.scratch_size = elements * y.itemsize
+
+    def keep(self):
+        cdef isize size
+        size = (f64.gemm_packed_size(self.O, self.I) if self.is_double
+                else f32.gemm_packed_size(self.O, self.I))
+        self.packed_weight = Tensor((size,), self.y.itemsize, None, None, False)
+        self.kept = (self.packed_weight,)
+        self.prepares = self.units_by_rows = True
+
+    cdef void prepare(self) noexcept nogil:
+        self.fold()
+        if self.packed_weight is None:
+            return
+        if self.is_double:
+            gemm_pack(<double *> self.packed_weight.data, <const double *> weights(self), 1,
+                      self.I, self.O, self.I, self.most, 0, 1)
+        else:
+            gemm_pack(<float *> self.packed_weight.data, <const float *> weights(self), 1,
+                      self.I, self.O, self.I, self.most, 0, 1)
 
     cdef void forward(self, Run *run) noexcept nogil:
         cdef Run piece = run[0]
@@ -159,20 +186,21 @@ cdef class Dense(Finishing):
         cdef const finish *f = finishing(self, &storage)
         cdef char *weight = weights(self)
         cdef char *bias = biases(self)
+        cdef char *packed = NULL if self.packed_weight is None else self.packed_weight.data
         if self.units_by_rows:
             share(B, self.positions, run, &begin, &end)
         else:
             share(self.O, UNIT, run, &begin, &end)
         if self.is_double:
             dense_forward(<double *> self.y.data, <const double *> self.x.data,
-                          <const double *> weight, <const double *> bias, B, self.I, self.O,
-                          begin, end, self.units_by_rows, self.uses_blas, self.lanes, f,
-                          run.scratch)
+                          <const double *> weight, <const double *> packed, self.most,
+                          <const double *> bias, B, self.I, self.O, begin, end,
+                          self.units_by_rows, self.uses_blas, self.lanes, f, run.scratch)
         else:
             dense_forward(<float *> self.y.data, <const float *> self.x.data,
-                          <const float *> weight, <const float *> bias, B, self.I, self.O,
-                          begin, end, self.units_by_rows, self.uses_blas, self.lanes, f,
-                          run.scratch)
+                          <const float *> weight, <const float *> packed, self.most,
+                          <const float *> bias, B, self.I, self.O, begin, end,
+                          self.units_by_rows, self.uses_blas, self.lanes, f, run.scratch)
 
     cdef void backward_share(self, Run *run) noexcept nogil:
         if self.is_double:

@@ -108,7 +108,7 @@ def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, tr
             (1,) * (2 - axes) + strides,
             (1,) * (2 - axes) + dilations,
             (0,) * (2 - axes) + before,
-            groups, plan.most_rows, transposed, not plan.training,
+            groups, plan.most_rows, transposed, plan.keeps(weight),
         )
     )  # fmt: skip
 
