@@ -53,9 +53,9 @@ def set_convolution_precision(precision: str) -> None:
     >>> nn.set_convolution_precision("exact")
     >>> nn.set_convolution_precision("fast")
     """
-    from nncore._kernels import convolution
+    from nncore._kernels import convolution_choice
 
-    convolution.set_exact(
+    convolution_choice.set_exact(
         lookup("convolution precision", precision, {"fast": False, "exact": True})
     )
 

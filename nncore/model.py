@@ -109,7 +109,11 @@ class Model(Training, Streaming, Entry):
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        """All parameters by name, in layer order: writable views of the model's memory."""
+        """All parameters by name, in layer order: writable views of the model's memory.
+
+        While somebody holds this dict or a view, predictions prepare the weights for the kernels
+        anew each time, as they may have changed; else once.
+        """
         self._ready("params")
         return self._parameters.views
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from nncore._kernels import convolution
+from nncore._kernels import convolution_choice
 from nncore.plan import Plan
 
 IMAGE = (9, 12, 3)
@@ -81,12 +81,12 @@ def test_fused_is_what_plain_is(monkeypatch, team, name, follower, dtype, member
         np.testing.assert_allclose(model(x), expected, tolerance, tolerance)
 
 
-@pytest.mark.parametrize("algorithm", [*convolution.ALGORITHMS, None])
+@pytest.mark.parametrize("algorithm", [*convolution_choice.ALGORITHMS, None])
 @pytest.mark.parametrize("members", [1, 2])
 def test_residual_additions_are_fused(monkeypatch, team, algorithm, members):
     """Identity, projection, and a shortcut that is not there yet when the body ends."""
     team(members)
-    convolution.force(algorithm)
+    convolution_choice.force(algorithm)
     try:
         body = lambda: [nn.Conv2D(8, 3, padding="same"), nn.BatchNormalization()]  # noqa: E731
         model = nn.Sequential(
@@ -106,7 +106,7 @@ def test_residual_additions_are_fused(monkeypatch, team, algorithm, members):
             expected = plain(monkeypatch, model, x)
             np.testing.assert_allclose(model(x), expected, rtol=1e-10, atol=1e-10)
     finally:
-        convolution.force(None)
+        convolution_choice.force(None)
 
 
 def test_what_is_fused_runs_as_one_op():

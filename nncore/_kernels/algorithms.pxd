@@ -7,6 +7,7 @@ cdef enum Algorithm:
     DIRECT
     PATCHES
     DEPTHWISE
+    GROUPED
     WINOGRAD
 
 cdef void sizes(Algorithm algorithm, const conv_pass *p, bint is_double, isize *packed,

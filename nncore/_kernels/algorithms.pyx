@@ -9,8 +9,13 @@ from nncore._kernels.simd cimport conv_pass, f32, f64, finish, finish_piece, isi
 cdef void sizes(Algorithm algorithm, const conv_pass *p, bint is_double, isize *packed,
                 isize *scratch) noexcept nogil:
     """Elements of packed weights and of scratch."""
+    cdef isize other, more
     if algorithm == DEPTHWISE:
         (f64.depthwise_sizes if is_double else f32.depthwise_sizes)(p, packed, scratch)
+    elif algorithm == GROUPED:
+        (f64.grouped_sizes if is_double else f32.grouped_sizes)(p, packed, scratch)
+        (f64.conv_sizes if is_double else f32.conv_sizes)(p, &other, &more)  # for the gradient
+        scratch[0] = max(scratch[0], more)
     elif algorithm == WINOGRAD:
         packed[0] = (f64.winograd_packed if is_double else f32.winograd_packed)(p)
         scratch[0] = (f64.winograd_scratch if is_double else f32.winograd_scratch)(p)
@@ -23,6 +28,8 @@ cdef void pack(Algorithm algorithm, const conv_pass *p, real *packed,
     if real is float:
         if algorithm == DEPTHWISE:
             f32.depthwise_pack(packed, p, weight)
+        elif algorithm == GROUPED:
+            f32.grouped_pack(packed, p, weight)
         elif algorithm == WINOGRAD:
             f32.winograd_pack(packed, p, weight)
         else:
@@ -30,6 +37,8 @@ cdef void pack(Algorithm algorithm, const conv_pass *p, real *packed,
     else:
         if algorithm == DEPTHWISE:
             f64.depthwise_pack(packed, p, weight)
+        elif algorithm == GROUPED:
+            f64.grouped_pack(packed, p, weight)
         elif algorithm == WINOGRAD:
             f64.winograd_pack(packed, p, weight)
         else:
@@ -39,12 +48,14 @@ cdef void pack(Algorithm algorithm, const conv_pass *p, real *packed,
 cdef void run_units(Algorithm algorithm, const conv_pass *p, real *y, const real *x,
                     const real *packed, const real *bias, isize begin, isize end, bint add,
                     const finish *f, void *scratch) noexcept nogil:
-    """Units begin..end of a batch, with a table of taps or channel by channel."""
+    """Units begin..end of a batch."""
     if real is float:
-        (f32.depthwise_run if algorithm == DEPTHWISE else f32.conv_run)(
+        (f32.depthwise_run if algorithm == DEPTHWISE else
+         f32.grouped_run if algorithm == GROUPED else f32.conv_run)(
             p, y, x, packed, bias, begin, end, add, f, <float *> scratch)
     else:
-        (f64.depthwise_run if algorithm == DEPTHWISE else f64.conv_run)(
+        (f64.depthwise_run if algorithm == DEPTHWISE else
+         f64.grouped_run if algorithm == GROUPED else f64.conv_run)(
             p, y, x, packed, bias, begin, end, add, f, <double *> scratch)
 
 

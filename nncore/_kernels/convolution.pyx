@@ -4,13 +4,13 @@ name it.
 N images (H,W,C), maps (OH,OW,O), weight (O,KH,KW,C/G), G groups. Convolution reads images and
 writes maps; ConvolutionTranspose reads maps and writes images, its weight (C_in,KH,KW,C_out/G).
 An op is three passes (passes.pyx): down from image to map, up from map to image, and the gradient
-of the weights. The algorithm is chosen when the plan is built:
+of the weights. Their algorithm is chosen when the plan is built (convolution_choice.pyx):
 
 - product: 1x1, stride 1: the matrix product of gemm.h
 - direct: simd/convolution.h on a padded copy of the image
 - patches: the same on a copy of each window (im2col), for maps with short rows
 - overlap: one of these down; up by simd/convolution_overlap.h, for images of few channels
-- depthwise: simd/depthwise.h
+- depthwise: simd/depthwise.h; grouped: simd/grouped.h, for other groups of few channels
 - winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
 
@@ -21,221 +21,22 @@ Members share units of work (a few rows of one image) or, where there are enough
 gradient of the weights is cut into as many pieces as members were asked for, however many came,
 and the pieces' sums are added in order.
 """
-from libc.string cimport memcpy, memset
 from nncore._kernels cimport threads
-from nncore._kernels.algorithms cimport (DEPTHWISE, DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
-                                         Algorithm, pack, run_plain, run_tiles, run_units, sizes,
-                                         weight_units)
-from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
-from nncore._kernels.op cimport Run, Tensor, adds, share
-from nncore._kernels.passes cimport (down_pass, set_blocks, tiles, units, up_pass, winograd_can,
-                                     winograd_is_faster)
-from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, finish,
-                                   finish_piece, gemm, isize, real, sum_rows, vector_bytes,
-                                   winograd_weight)
-
-from nncore._kernels.threads import largest
-
-ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "winograd", "overlap")
+from nncore._kernels.algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
+                                         run_tiles, run_units, weight_units)
+from nncore._kernels.convolution_choice cimport Description
+from nncore._kernels.finishing cimport biases, finishing, weights
+from nncore._kernels.op cimport Run, adds, share
+from nncore._kernels.passes cimport tiles, units
+from nncore._kernels.simd cimport (conv_pass, f32, f64, finish, finish_piece, gemm, isize, real,
+                                   sum_rows, winograd_weight)
 
 cdef enum:
-    UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
-    LINE = 64
     UNIT_CHANNELS = 16       # members' channels start at multiples of this: one vector of AVX-512
 
-forced = None
-exact = False                # without winograd
 
-
-def force(algorithm=None):
-    """Plans built from now on use this algorithm wherever it is possible; None: the best one."""
-    global forced
-    assert algorithm is None or algorithm in ALGORITHMS, algorithm
-    forced = algorithm
-
-
-def set_exact(value):
-    """Plans built from now on do without winograd, or not."""
-    global exact
-    exact = value
-
-
-cdef isize lines(isize bytes) noexcept nogil:
-    return (bytes + LINE - 1) // LINE * LINE
-
-
-cdef class Convolution(Finishing):
-    """y = x * weight + b; geometry: strides, dilations, and the zeros above and left.
-
-    ``keep``: the plan does not train, so packed weights are kept for the next run.
-    """
-    cdef Tensor x, packed_weight, wide_weight, wide_bias
-    cdef conv_pass down
-    cdef bint transposed, by_images, overlaps
-    cdef bint wide            # winograd's members share channels, not tiles or images
-    cdef Algorithm chosen
-    cdef isize slots          # members that scratch has room for
-    cdef isize channels       # of y
-    cdef isize sums, bias_sums  # bytes of a piece's sums: of weights, of biases
-    cdef isize packed         # bytes of packed weights at most
-    cdef isize beside         # pixels whose filters lie side by side in a vector
-
-    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
-                 groups=1, rows=1, transposed=False, keep=False):
-        cdef conv_pass *p = &self.down
-        self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
-        self.x, self.weight, self.bias, self.y = x, weight, bias, y
-        self.transposed = transposed
-        self.alone = transposed  # whose outputs lie phase by phase
-        image, map = [(1,) * (3 - len(t.shape)) + t.shape
-                      for t in ((y, x) if transposed else (x, y))]
-        p.H, p.W, p.C = image
-        p.OH, p.OW, p.O = map
-        p.KH, p.KW = (1,) * (4 - len(weight.shape)) + weight.shape[1:-1]
-        p.stride_h, p.stride_w = strides
-        p.dilation_h, p.dilation_w = dilations
-        p.top, p.left = before
-        p.groups = groups
-        assert min(*x.shape, *y.shape, *weight.shape, *strides, *dilations, groups) > 0
-        assert p.C % groups == p.O % groups == 0
-        assert weight.shape[0] == p.O and weight.size == p.O * p.KH * p.KW * (p.C // groups)
-        assert bias is None or bias.shape == y.shape[-1:]
-        self.channels = y.shape[len(y.shape) - 1]
-        self.work = 2.0 * p.OH * p.OW * weight.size
-        self.backward_by_rows = False
-        self.beside = 1
-        self.choose(rows, keep)
-        if keep and self.packs_all():
-            self.keep()
-        self.measure(keep)
-
-    cdef bint packs_all(self):
-        """Whether there is one packing of the weights for the whole forward pass."""
-        return (self.chosen not in (PLAIN, PRODUCT) and not self.transposed and not self.wide)
-
-    def keep(self):
-        cdef isize elements, scratch
-        sizes(self.chosen, &self.down, self.is_double, &elements, &scratch)
-        self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
-        self.kept = (self.packed_weight,)
-        self.prepares = True
-        if self.beside > 1:
-            n = self.down.O * self.down.KH * self.down.KW * self.down.C
-            self.wide_weight = Tensor((n,), self.y.itemsize, None, None, False)
-            self.wide_bias = Tensor((self.down.O,), self.y.itemsize, None, None, False)
-            self.kept += (self.wide_weight, self.wide_bias)
-
-    cdef void lay_beside(self) noexcept nogil:
-        """Makes of some pixels in a row one with all their filters, where that takes less time:
-        in steps of the sum for a vector, (KW + (n - 1) stride) for n pixels instead of n KW."""
-        cdef conv_pass *p = &self.down
-        cdef isize n, best = 1, lanes = vector_bytes() // self.y.itemsize
-        for n in range(2, lanes // p.O + 1):
-            if p.OW % n == 0 and (p.KW + (n - 1) * p.stride_w) * best < (
-                    p.KW + (best - 1) * p.stride_w) * n:
-                best = n
-        self.beside = best
-        p.KW += (best - 1) * p.stride_w
-        p.stride_w *= best
-        p.OW //= best
-        p.O *= best
-
-    cdef void prepare(self) noexcept nogil:
-        self.fold()
-        if self.is_double:
-            prepare[double](self, NULL)
-        else:
-            prepare[float](self, NULL)
-
-    def choose(self, rows, keep):
-        """The algorithm, and the units of work for so many images at most."""
-        cdef conv_pass *p = &self.down
-        best = "direct"
-        possible = ["plain", "direct", "patches"]
-        if p.groups == 1:
-            possible.append("overlap")
-            if p.OW <= 2 < p.OH:  # too few pixels in a row for a tile
-                best = "patches"
-        if (p.KH == p.KW == p.stride_h == p.stride_w == p.groups == 1
-                and p.top == p.left == 0 and p.H == p.OH and p.W == p.OW):
-            best = "product"
-        elif p.groups == p.C > 1:
-            best = "depthwise"
-        possible.append(best)
-        if winograd_can(p):
-            possible.append("winograd")
-            if not exact and winograd_is_faster(p, rows):
-                best = "winograd"
-        algorithm = forced if forced in possible else best
-        self.overlaps = algorithm == "overlap" or (
-            algorithm != forced and best in ("direct", "patches") and self.prefers_overlap())
-        self.chosen = ALGORITHMS.index(best if algorithm == "overlap" else algorithm)
-        self.slots = largest()
-        self.wide = self.chosen == WINOGRAD and (
-            f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
-        self.by_images = not self.wide and (rows % self.slots == 0 or rows >= 4 * self.slots)
-        self.forward_by_rows = self.by_images
-        if keep and self.chosen == DIRECT and p.groups == p.dilation_w == 1 and self.packs_all():
-            self.lay_beside()
-        down_pass(p)
-        self.cut(p, rows)
-
-    cdef bint prefers_overlap(self):
-        """Whether the image's channels would leave most of a vector empty: measured, 3 of 16 lanes
-        take half the time so, 6 a little less, 8 a little more."""
-        return self.down.groups == 1 and 8 * self.down.C * self.y.itemsize <= 3 * vector_bytes()
-
-    cdef void cut(self, conv_pass *p, isize rows) noexcept nogil:
-        p.source = CONV_PATCHES if self.chosen == PATCHES else CONV_PADDED
-        set_blocks(p, UNIT_BYTES // self.y.itemsize,
-                   1 if rows >= self.slots else 2 * self.slots)
-
-    @property
-    def algorithm(self):
-        return "overlap" if self.overlaps else ALGORITHMS[self.chosen]
-
-    cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil:
-        """The pass up to the image's pixels of one phase."""
-        up_pass(p, &self.down, row, column)
-        self.cut(p, 1)
-
-    def measure(self, keep):
-        """Sizes of scratch: [sums of one piece | packed weights | work of the kernels]."""
-        cdef conv_pass p
-        cdef isize row, column, packed = 0, work = 0, itemsize = self.y.itemsize
-        self.sums = 0 if self.wide else lines(self.weight.size * itemsize)
-        self.bias_sums = lines(self.channels * itemsize)
-        if self.chosen == PRODUCT:
-            work = max(self.product_scratch(1 << 40, self.down.O, self.down.C),
-                       self.product_scratch(1 << 40, self.down.C, self.down.O),
-                       self.product_scratch(self.down.O, self.down.C, 1 << 40))
-        elif self.chosen != PLAIN:
-            self.count(&self.down, &packed, &work)
-            work = max(work, self.overlap_scratch())
-            if self.packed_weight is None:
-                for row in range(min(self.down.stride_h, self.down.H)):
-                    for column in range(min(self.down.stride_w, self.down.W)):
-                        self.up(&p, row, column)
-                        self.count(&p, &packed, &work)
-        self.packed = lines(packed * itemsize)
-        self.scratch_size = self.sums + self.bias_sums + self.packed + work * itemsize
-
-    cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil:
-        return f64.gemm_scratch(M, N, K) if self.is_double else f32.gemm_scratch(M, N, K)
-
-    cdef isize overlap_scratch(self) noexcept nogil:
-        if not self.overlaps:
-            return 0
-        if self.is_double:
-            return f64.overlap_scratch(&self.down)
-        return f32.overlap_scratch(&self.down)
-
-    cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil:
-        cdef isize a, b
-        sizes(self.chosen, p, self.is_double, &a, &b)
-        if self.chosen != WINOGRAD:  # it packs where it works
-            packed[0] = max(packed[0], a)
-        work[0] = max(work[0], b)
+cdef class Convolution(Description):
+    """y = x * weight + b"""
 
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -248,31 +49,6 @@ cdef class Convolution(Finishing):
             backward[double](self, run, NULL)
         else:
             backward[float](self, run, NULL)
-
-
-cdef void prepare(Convolution op, real *_) noexcept nogil:
-    """Packs the weights, folded and side by side where they are."""
-    cdef conv_pass *p = &op.down
-    cdef const real *weight = <const real *> weights(op)
-    cdef const real *bias = <const real *> biases(op)
-    cdef isize window = (p.KW - (op.beside - 1) * p.stride_w // op.beside) * p.C, row = p.KW * p.C
-    cdef isize O = p.O // op.beside, filter, o, i, n
-    cdef real *wide
-    if op.packed_weight is None:
-        return
-    if op.beside > 1:
-        wide = <real *> op.wide_weight.data
-        memset(wide, 0, op.wide_weight.size * sizeof(real))
-        for n in range(op.beside):
-            for o in range(O):
-                filter = n * O + o
-                (<real *> op.wide_bias.data)[filter] = bias[o] if bias != NULL else 0
-                for i in range(p.KH):
-                    memcpy(wide + (filter * p.KH + i) * row
-                           + n * (p.stride_w // op.beside) * p.C,
-                           weight + (o * p.KH + i) * window, window * sizeof(real))
-        weight = wide
-    pack(op.chosen, p, <real *> op.packed_weight.data, weight)
 
 
 cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:

@@ -145,6 +145,12 @@ cdef extern from "simd/simd.h" nogil:
         void (*depthwise_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
                                  isize begin, isize end, float *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        int (*grouped_can)(const conv_pass *p) noexcept nogil
+        void (*grouped_pack)(float *packed, const conv_pass *p, const float *weight) noexcept nogil
+        void (*grouped_run)(const conv_pass *p, float *y, const float *x, const float *packed,
+                            const float *bias, isize begin, isize end, int add, const finish *f,
+                            float *scratch) noexcept nogil
+        void (*grouped_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         void (*conv_overlap)(const conv_pass *p, float *images, const float *maps,
                              const float *weight, const float *bias, isize begin, isize end,
                              int add, float *scratch) noexcept nogil
@@ -256,6 +262,13 @@ cdef extern from "simd/simd.h" nogil:
                                  const double *x,
                                  isize begin, isize end, double *scratch) noexcept nogil
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
+        int (*grouped_can)(const conv_pass *p) noexcept nogil
+        void (*grouped_pack)(double *packed, const conv_pass *p,
+                             const double *weight) noexcept nogil
+        void (*grouped_run)(const conv_pass *p, double *y, const double *x, const double *packed,
+                            const double *bias, isize begin, isize end, int add, const finish *f,
+                            double *scratch) noexcept nogil
+        void (*grouped_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         void (*conv_overlap)(const conv_pass *p, double *images, const double *maps,
                              const double *weight, const double *bias, isize begin, isize end,
                              int add, double *scratch) noexcept nogil

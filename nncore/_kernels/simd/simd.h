@@ -168,6 +168,14 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*depthwise_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,    \
                                  isize begin, isize end, real *scratch);                           \
         void (*depthwise_sizes)(const conv_pass *p, isize *packed, isize *scratch);                \
+        /* The same for groups of few channels, as many out as in, where vectors have room for     \
+         * several: whether that is so, and forward. */                                            \
+        int (*grouped_can)(const conv_pass *p);                                                    \
+        void (*grouped_pack)(real *packed, const conv_pass *p, const real *weight);                \
+        void (*grouped_run)(const conv_pass *p, real *y, const real *x, const real *packed,        \
+                            const real *bias, isize begin, isize end, int add, const finish *f,    \
+                            real *scratch);                                                        \
+        void (*grouped_sizes)(const conv_pass *p, isize *packed, isize *scratch);                  \
         /* From maps to images through whole windows: rows begin..end of all images, by the pass   \
          * from image to map. */                                                                   \
         void (*conv_overlap)(const conv_pass *p, real *images, const real *maps,                   \

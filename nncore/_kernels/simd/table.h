@@ -11,6 +11,7 @@
 #include "convolution.h"
 #include "convolution_weight.h"
 #include "depthwise.h"
+#include "grouped.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
 
@@ -75,6 +76,10 @@ const TABLE(table) TABLE(ISA) = {
     .depthwise_run = NAME(depthwise_run),
     .depthwise_weight = NAME(depthwise_weight),
     .depthwise_sizes = NAME(depthwise_sizes),
+    .grouped_can = NAME(grouped_can),
+    .grouped_pack = NAME(grouped_pack),
+    .grouped_run = NAME(grouped_run),
+    .grouped_sizes = NAME(grouped_sizes),
     .conv_overlap = NAME(conv_overlap),
     .overlap_scratch = NAME(overlap_scratch),
     .conv_plain = NAME(conv_plain),

@@ -116,6 +116,23 @@ ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec)
 
 /* ---- blocks ---- */
 
+/* Lane i is lane from[i] of v. */
+#if REAL_IS_DOUBLE
+typedef int64_t NAME(lanes) __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int32_t NAME(lanes) __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+ALWAYS_INLINE NAME(vec) NAME(permute)(NAME(vec) v, NAME(lanes) from)
+{
+#if defined(__GNUC__) && !defined(__clang__)
+    return __builtin_shuffle(v, from);
+#else
+    NAME(vec) w;
+    for (int i = 0; i < LANES; i++) w[i] = v[from[i]];
+    return w;
+#endif
+}
+
 /* One vector from LANES / BLOCK blocks in memory, `offset[0]`, `offset[step]`, ... from p. */
 ALWAYS_INLINE NAME(vec) NAME(load_blocks)(const REAL *p, const isize *offset, int step)
 {

@@ -1,0 +1,26 @@
+from nncore._kernels.algorithms cimport Algorithm
+from nncore._kernels.finishing cimport Finishing
+from nncore._kernels.op cimport Tensor
+from nncore._kernels.simd cimport conv_pass, isize
+
+
+cdef class Description(Finishing):
+    cdef Tensor x, packed_weight, wide_weight, wide_bias
+    cdef conv_pass down
+    cdef bint transposed, by_images, overlaps
+    cdef bint wide            # winograd's members share channels, not tiles or images
+    cdef Algorithm chosen
+    cdef isize slots          # members that scratch has room for
+    cdef isize channels       # of y
+    cdef isize sums, bias_sums  # bytes of a piece's sums: of weights, of biases
+    cdef isize packed         # bytes of packed weights at most
+    cdef isize beside         # pixels whose filters lie side by side in a vector
+
+    cdef bint packs_all(self)
+    cdef void lay_beside(self) noexcept nogil
+    cdef bint prefers_overlap(self)
+    cdef void cut(self, conv_pass *p, isize rows) noexcept nogil
+    cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil
+    cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil
+    cdef isize overlap_scratch(self) noexcept nogil
+    cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil
