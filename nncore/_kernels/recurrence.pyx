@@ -86,7 +86,8 @@ cdef class Recurrence(Op):
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
         self.prepares = self.packs and not plan.training and (
-            most == 1 or rows // 2 + 1 >= self.fewest * most)
+            most == 1 or rows // 2 + 1 >= self.fewest * most
+            or 2 * self.G * self.H * self.H * rows < SPLIT_WORK)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
