@@ -87,9 +87,9 @@ def torch_recurrent(layer: Any) -> Any:
 # What returns several values, and the shapes of its inputs: test_recurrent.py goes through these.
 SEVERAL = [
     (nn.RNN(5, return_state=True, return_sequences=True), [(3, 4)]),
-    (nn.RNN(35, "relu", return_state=True), [(11, 3), (35,)]),
+    (nn.RNN(330, return_state=True), [(5, 3), (330,)]),
     (nn.LSTM(5, return_state=True), [(3, 4)]),
-    (nn.LSTM(40, return_state=True, return_sequences=True), [(11, 3), (40,), (40,)]),
+    (nn.LSTM(190, return_state=True, return_sequences=True), [(4, 3), (190,), (190,)]),
     (nn.LSTM(6, return_state=True, go_backwards=True), [(1, 4), (6,), (6,)]),
     (nn.GRU(5, return_state=True, return_sequences=True), [(4, 3), (5,)]),
     (nn.GRU(5, return_state=True, reset_after=False), [(4, 3), (5,)]),
@@ -101,8 +101,7 @@ SEVERAL = [
     ),
 ]
 
-# One step, one feature, one unit; lengths that are prime; units that fill no vector, and so many
-# that members share them where rows are few (the batches here are 7 rows and fewer).
+# One step, one feature, one unit; lengths that are prime; units that fill no vector.
 SHAPES = ((3, 4), (1, 1), (11, 2))
 
 RECURRENT = [
@@ -121,6 +120,13 @@ RECURRENT = [
         (nn.GRU(4, use_bias=False, go_backwards=True), ((3, 4),)),
         (nn.GRU(4, reset_after=False), SHAPES),
         (nn.GRU(34, reset_after=False, return_sequences=True), ((11, 3),)),
+        # sums so long that the products are made in several parts
+        (nn.RNN(390), ((2, 3),)),
+        (nn.LSTM(100, return_sequences=True), ((2, 390),)),
+        (nn.GRU(130), ((2, 3),)),
+        # steps with so much work that members share their units
+        (nn.GRU(130, reset_after=False, return_sequences=True), ((3, 4),)),
+        (nn.LSTM(190, return_sequences=True), ([(3, 2), (190,), (190,)],)),
         # with initial states
         (nn.RNN(5, return_sequences=True), ([(3, 4), (5,)], [(1, 1), (5,)])),
         (nn.LSTM(5), ([(3, 4), (5,), (5,)], [(1, 1), (5,), (5,)])),

@@ -12,6 +12,7 @@ LAYERS = [
     [nn.RNN(5, "relu", return_sequences=True)],
     [nn.LSTM(5, return_sequences=True)],
     [nn.LSTM(40)],
+    [nn.LSTM(190)],  # members share its units
     [nn.LSTM(4, go_backwards=True, return_sequences=True)],
     [nn.GRU(5, return_sequences=True)],
     [nn.GRU(33, go_backwards=True)],

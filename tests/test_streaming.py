@@ -13,6 +13,7 @@ LAYERS = [
     [nn.RNN(5, "relu")],
     [nn.LSTM(5, return_sequences=True)],
     [nn.GRU(40)],
+    [nn.RNN(330)],  # members share its units
     [nn.GRU(5, reset_after=False, return_sequences=True)],
     [nn.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.3), nn.Dropout(0.5)],
     [

@@ -21,10 +21,14 @@ from nncore._kernels import threads
 
 cdef enum:
     UNIT = 16            # members' units start at multiples of this: a vector, a cache line
-    FEW_ROWS = 8         # a member's; below, members share the units instead
+    FEW_ROWS = 2         # a member's, that repay its reading all the weights from its cache;
+    FEW_FAR_ROWS = 8     # and from farther away. Below, members share the units instead,
+    SPLIT_WORK = 200000  # if a step has so many operations; else one member does it all
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
     NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
+    IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
+    DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots
     FAR = 4 << 20        # bytes of weights beyond which they are likely not in a cache
 
 CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),
@@ -76,12 +80,14 @@ cdef class Recurrence(Op):
         self.ldz = odd_lines(columns * self.H, itemsize)
         self.ldh = odd_lines(self.H, itemsize)
         self.most = rows
-        self.packs = rows * self.T >= PACKED_ROWS and (
-            rows > 2 or self.G * self.H * self.H * itemsize <= NEAR)
+        cdef isize size = self.G * self.H * self.H * itemsize
+        self.packs = rows * self.T >= PACKED_ROWS and (rows > 2 or size <= NEAR)
+        self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
         self.prepares = self.packs and not plan.training and (
-            most == 1 or rows // 2 + 1 >= FEW_ROWS * most)
+            most == 1 or rows // 2 + 1 >= self.fewest * most
+            or 2 * self.G * self.H * self.H * rows < SPLIT_WORK)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
@@ -92,11 +98,11 @@ cdef class Recurrence(Op):
         if self.is_double:
             self.scratch_size = max(f64.gemm_scratch(gates, self.I, self.T * rows),
                                     f64.gemm_scratch(gates, self.H, self.T * rows),
-                                    f64.gemm_scratch(chunk_rows, gates, self.I))
+                                    f64.gemm_scratch(chunk_rows, gates, max(self.I, self.H)))
         else:
             self.scratch_size = max(f32.gemm_scratch(gates, self.I, self.T * rows),
                                     f32.gemm_scratch(gates, self.H, self.T * rows),
-                                    f32.gemm_scratch(chunk_rows, gates, self.I))
+                                    f32.gemm_scratch(chunk_rows, gates, max(self.I, self.H)))
         self.scratch_size = max(self.scratch_size, DX_ROWS * self.I) * itemsize
 
     def find_memory(self, plan, isize itemsize):
@@ -137,8 +143,8 @@ cdef class Recurrence(Op):
 
 
 cdef int shard_count(Recurrence op, Run *run) noexcept nogil:
-    """Into how many shards the rows are cut; one: members share its units."""
-    if op.prepares or op.packs and (run.rows >= FEW_ROWS * run.asked
+    """Into how many shards the rows are cut; one: members may share its units."""
+    if op.prepares or op.packs and (run.rows >= op.fewest * run.asked
                                     or op.H < UNIT * run.asked):
         return <int> min(run.asked, run.rows)
     return 1
@@ -148,7 +154,8 @@ cdef Shard get_shard(Recurrence op, Run *run, int number, int count) noexcept no
     cdef Shard s
     s.row = run.rows * number // count
     s.rows = run.rows * (number + 1) // count - s.row
-    s.whole = count > 1 or run.members == 1
+    s.whole = (count > 1 or run.members == 1
+               or 2 * op.G * op.H * op.H * run.rows < SPLIT_WORK)
     s.begin, s.end = 0, op.H
     if not s.whole:
         share(op.H, UNIT, run, &s.begin, &s.end)
@@ -264,7 +271,7 @@ cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isiz
         elif rows == 1:
             gemv(z + column, a, weight + (gate * op.H + s.begin) * K, K, units, K,
                  addend if of_x else z + column, op.G * op.H * K * sizeof(real) > FAR)
-        elif rows <= FEW_ROWS:
+        elif rows <= DOT_ROWS:
             gemm_dot(z + column, op.ldz, a, lda, weight + (gate * op.H + s.begin) * K, K, rows,
                      units, K, not of_x, addend)
         else:

@@ -9,7 +9,8 @@ the cell. Backward: the cell and the product for each step in reverse, then dx; 
 sum over all steps. Weights are packed for their products once a run.
 
 Members take rows, and need not meet between steps; where those are few, they take units and meet
-once a step. Which, depends on the members asked for alone, and the sums of y and dx on neither.
+once a step, or leave the steps to one. Which, depends on the members asked for alone, and the sums
+of y and dx on neither.
 """
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
