@@ -64,7 +64,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     total, count, rows = 0.0, 0, 0
     plan, shapes = None, None
     for examples in parts:
-        width = min(batch, examples.rows, 1 << model.size_for(batch))
+        width = min(batch, examples.rows)
         if plan is None or plan.capacity < width or shapes != _row_shapes(examples):
             plan, shapes = _plan(model, examples, width), _row_shapes(examples)
         for first in range(0, examples.rows, width):

@@ -112,7 +112,8 @@ class Model(Training, Streaming, Entry):
         """All parameters by name, in layer order: writable views of the model's memory.
 
         While somebody holds this dict or a view, predictions prepare the weights for the kernels
-        anew each time, as they may have changed; else once.
+        anew each time, as they may have changed; else once. So hold one while you write through
+        an address taken from it.
         """
         self._ready("params")
         return self._parameters.views

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore._kernels.weights import Memory, Weights
+from nncore._kernels.weights import Changes, Memory
 from nncore.arena import address, aligned_zeros, round_up
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Parameters:
 
     ``values`` and ``gradients`` are the flat vectors; each parameter starts on a cache line, and
     the gap before the next one holds zeros. ``views``, ``gradient_views`` and ``buffer_views``
-    have the shapes. ``weights`` knows when values or buffers may have changed.
+    have the shapes. ``changes`` knows when values or buffers may have changed.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
@@ -66,7 +66,8 @@ class Parameters:
         self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
         self.buffer_specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
         self.gradient_views = Views()
-        self.weights = Weights(Views(), Views())
+        self.changes = Changes([Views(), Views()], [Memory(b""), Memory(b"")])
+        self.kept = 0  # bytes of packed copies that plans may keep
         self.values = self.gradients = np.zeros(0, dtype)
         self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
         self._addresses: dict[str, tuple[int, int]] = {}
@@ -89,21 +90,20 @@ class Parameters:
         self.gradient_views = Views(self.split(self.gradients))
         places, size = self._lay_out(self.buffer_specs)
         buffers = self._vector(size)
-        self.weights = Weights(
-            Views(_views(Memory(self.values), self.dtype, self._places)),
-            Views(_views(Memory(buffers), self.dtype, places)),
-        )
+        memories = Memory(self.values), Memory(buffers)
+        views = zip(memories, (self._places, places), strict=True)
+        self.changes = Changes([Views(_views(m, self.dtype, p)) for m, p in views], memories)
         starts = address(self.values), address(self.gradients)
         self._addresses = {name: (address(buffers) + at, 0) for name, _, at in places}
         self._addresses |= {n: (starts[0] + at, starts[1] + at) for n, _, at in self._places}
 
     @property
     def views(self) -> Views:
-        return self.weights.lend(0)
+        return self.changes.lend(0)
 
     @property
     def buffer_views(self) -> Views:
-        return self.weights.lend(1)
+        return self.changes.lend(1)
 
     def _lay_out(self, specs: Any) -> tuple[list[tuple[str, tuple[int, ...], int]], int]:
         """Where each lies in a vector of its own, in bytes, and that vector's bytes."""
@@ -130,17 +130,18 @@ class Parameters:
     def assign(self, flat: np.ndarray) -> None:
         """Overwrites all values."""
         self.values[...] = flat
-        self.weights.change()
+        self.changes.change()
 
     def everything(self) -> dict[str, np.ndarray]:
-        """Parameters and buffers: what a model is besides its layers."""
-        return {**self.views, **self.buffer_views}
+        """Parameters and buffers: what a model is besides its layers. To read, not to keep."""
+        return {**self.changes.peek(0), **self.changes.peek(1)}
 
     def array(self, name: str, grad: bool = False) -> np.ndarray:
-        """The view of a parameter, of its gradient, or of a buffer."""
+        """The view of a parameter, of its gradient, or of a buffer. To read, not to keep."""
         if grad:
             return self.gradient_views[name]
-        return self.views[name] if name in self.views else self.buffer_views[name]
+        values, buffers = self.changes.peek(0), self.changes.peek(1)
+        return values[name] if name in values else buffers[name]
 
     def addresses(self, name: str) -> tuple[int, int]:
         """Where the value and the gradient of a parameter lie; a buffer has none."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
 
 MOST_ROWS = 1024  # of an inference plan
-KEPT_BYTES = 32 << 20  # of packed weights: there may be a plan for each size of batch
+KEPT_BYTES = 64 << 20  # of packed weights, of all of a model's inference plans
 STRETCH_BYTES = 1 << 20  # about a second-level cache
 SEQUENCES = 128
 
@@ -84,7 +84,7 @@ class Plan(Steps, Loop):
         self._parameters: dict[str, Tensor] = {}
         self._path: list[str] = []
         self._paths: dict[Layer, list[str]] = {}
-        self._streams = self._kept_bytes = 0
+        self._streams = 0
         self._arena = np.zeros(0, np.uint8)
         self._begin_steps()
 
@@ -152,13 +152,19 @@ class Plan(Steps, Loop):
         self._tensors.append(tensor)
         return tensor
 
-    def keeps(self, weight: Tensor) -> bool:
-        """Whether an op may keep a packed copy of its weights: not where they change each run,
-        nor beyond a bound for all of them."""
+    def keeps(self, size: int) -> bool:
+        """Whether an op may keep a packed copy of its weights, of so many bytes: not where they
+        change each run, nor beyond a bound for all of a model's plans, of which there may be one
+        for each size of batch and thread.
+        """
         if self.training or self.purpose == "declare":
             return False
-        self._kept_bytes += weight.size * weight.itemsize
-        return self._kept_bytes <= KEPT_BYTES
+        if self.purpose == "evaluation":  # gone when it is done
+            return True
+        if self.parameters.kept + size > KEPT_BYTES:
+            return False
+        self.parameters.kept += size
+        return True
 
     def _possible(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape, unless no machine has room for it."""
@@ -309,7 +315,7 @@ class Plan(Steps, Loop):
         arena_size = assign_offsets(storages)
         self._arena = aligned_zeros(arena_size + scratch * most)
         planner.bind(address(self._arena))
-        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.weights)
+        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.changes)
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         shown = [root(y) for y in self.outputs]
         for gather in self.gathers:
@@ -360,6 +366,8 @@ def stretch(declared: Plan) -> int:
     sequences that its products are fast."""
     if any(op.steps > 1 for op in declared.ops):
         return SEQUENCES
+    if any(op.holds_gil for op in declared.ops):
+        return MOST_ROWS  # Python costs by the call
     row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
     size = declared.dtype.itemsize
     weights = size * sum(t.size for t in declared._parameters.values())

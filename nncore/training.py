@@ -42,7 +42,6 @@ class Training:
     _needs_shapes: Callable[[Any], None]
     _shapes_for: Callable[[Any], Shapes]
     _plan: Callable[..., Plan]
-    size_for: Callable[[int], int]
     begin_training: Callable[[], None]
     end_training: Callable[[], None]
     _set_optimizer: Callable[[Any], None]

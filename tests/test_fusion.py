@@ -4,6 +4,8 @@ None of this may be seen from outside: results are those of the plain plan, for 
 are at the time of the call, whoever changed them.
 """
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,8 @@ def test_what_is_fused_runs_as_one_op():
     assert after(nn.BatchNormalization(), nn.Activation("relu")) == [conv]
     assert after(nn.Activation("softmax")) == [conv, "Activation"]
     assert after(nn.Activation("relu"), nn.BatchNormalization()) == [conv, "RunningNormalization"]
+    dense = nn.Sequential([nn.Input((4,)), nn.Dense(3), nn.BatchNormalization()])
+    assert ops(dense) == ["Dense", "RunningNormalization"]  # its weights are more than its output
     block = nn.Residual([nn.Conv2D(4, 1), nn.BatchNormalization()], activation="relu")
     assert after(block) == [conv, conv]
     # Read twice: what the convolution gives must be there for both.
@@ -227,7 +231,7 @@ def test_lbfgs_changes_are_seen(monkeypatch):
         lambda model: np.asarray(memoryview(model.params["0.weight"])),
         lambda model: next(iter(model.params.items()))[1],
         lambda model: np.lib.stride_tricks.as_strided(model.params["0.weight"], (4,), (4,)),
-        lambda model: model._parameters.array("0.weight"),
+        lambda model: model.params["0.weight"].base,
     ],
 )
 def test_a_view_that_is_held_may_write_at_any_time(monkeypatch, take):
@@ -235,7 +239,8 @@ def test_a_view_that_is_held_may_write_at_any_time(monkeypatch, take):
     view = take(model)
     model(X)
     for value in (0.5, -2.0, 1.0):
-        np.asarray(view)[...] = value
+        numbers = view if isinstance(view, np.ndarray) else np.frombuffer(view, np.float32)
+        numbers[...] = value
         np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
     del view
     np.testing.assert_allclose(model(X), plain(monkeypatch, model, X), 1e-5, 1e-5)
@@ -276,6 +281,41 @@ def test_weights_are_packed_once():
     assert plan.prepared > first
 
 
+def test_an_interrupt_before_the_run_leaves_nothing_stale(monkeypatch):
+    """Holding BLAS is the one thing between the decision to pack and packing that may raise."""
+    blas = pytest.importorskip("nncore._kernels.blas")
+    model = nn.Sequential(
+        [nn.Input((6, 6, 2)), nn.Conv2D(3, 3), nn.Flatten(), nn.Dense(1500), nn.Dense(1500)],
+        seed=0,
+        dtype="float64",
+    )
+    x = np.random.default_rng(0).standard_normal((200, 6, 6, 2))
+    model(x)
+    model.params["0.weight"][...] = 0
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blas, "hold", interrupt)
+        if not any(plan.uses_blas for plan in idle_plans(model)):
+            pytest.skip("no products by BLAS here")
+        with pytest.raises(KeyboardInterrupt):
+            model(x)
+    np.testing.assert_allclose(model(x), plain(monkeypatch, model, x), 1e-9, 1e-9)
+
+
+def test_packed_weights_have_a_bound(monkeypatch):
+    """However many plans there are, for sizes of batches and threads."""
+    monkeypatch.setattr("nncore.plan.KEPT_BYTES", 20000)
+    model = nn.Sequential([nn.Input((64,)), nn.Dense(64), nn.Dense(3)], seed=0)
+    for rows in (16, 32, 64, 128):
+        x = np.random.default_rng(rows).standard_normal((rows, 64)).astype(np.float32)
+        np.testing.assert_allclose(model(x), plain(monkeypatch, model, x), 1e-4, 1e-4)
+    kept = [sum(t.size for op in plan.ops for t in op.kept) for plan in idle_plans(model)]
+    assert sorted(kept) == [0, 0, 0, 64 * 64]
+
+
 # ---- stretches ------------------------------------------------------------------------------
 
 
@@ -301,6 +341,20 @@ def test_a_stretch_fits_a_cache_and_repays_reading_the_weights():
     assert 4 <= images.stretch <= 16
     assert rows.stretch >= 128
     assert nn.Sequential([nn.Input((1000, 1000, 3)), nn.Conv2D(8, 3)]).stretch == 1
+
+
+def test_a_long_prediction_hears_ctrl_c():
+    model = nn.Sequential([nn.Input((64, 64, 8)), nn.Conv2D(64, 7, padding="same")], seed=0)
+    x = np.zeros((100 * model.stretch * nn.get_num_threads(), 64, 64, 8), np.float32)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model(x)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert model(x[:1]).shape == (1, 64, 64, 64)
 
 
 def test_several_inputs_and_outputs_in_stretches():

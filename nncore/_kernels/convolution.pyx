@@ -16,6 +16,7 @@ of the weights. Their algorithm is chosen when the plan is built (convolution_ch
 
 In plans that do not train, filters that leave most of a vector empty are laid side by side: a
 vector has those of several pixels in a row, each shifted to its own window, as one wider window.
+(As with winograd, what is infinite or NaN then reaches a few pixels beyond those that see it.)
 
 Members share units of work (a few rows of one image) or, where there are enough, whole images. The
 gradient of the weights is cut into as many pieces as members were asked for, however many came,
@@ -25,7 +26,7 @@ from nncore._kernels cimport threads
 from nncore._kernels.algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
                                          run_tiles, run_units, weight_units)
 from nncore._kernels.convolution_choice cimport Description
-from nncore._kernels.finishing cimport biases, finishing, weights
+from nncore._kernels.finishing cimport bias_data, finishing, weight_data
 from nncore._kernels.op cimport Run, adds, share
 from nncore._kernels.passes cimport tiles, units
 from nncore._kernels.simd cimport (conv_pass, f32, f64, finish, finish_piece, gemm, isize, real,
@@ -52,7 +53,7 @@ cdef class Convolution(Description):
 
 
 cdef void forward(Convolution op, Run *run, real *_) noexcept nogil:
-    cdef const real *bias = <const real *> (biases(op) if op.wide_bias is None
+    cdef const real *bias = <const real *> (bias_data(op) if op.wide_bias is None
                                             else op.wide_bias.data)
     cdef finish storage
     cdef const finish *f = finishing(op, &storage)
@@ -83,7 +84,7 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> weights(op),
+        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> weight_data(op),
              1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
         if f != NULL:
             finish_piece(f, map, begin * p.O, (end - begin) * p.O)
@@ -129,7 +130,7 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
                    char *kept) noexcept nogil:
     """This member's share of one pass; kept: the packed weights, if they are."""
     cdef isize n = units(p), begin = 0, end = p.O, first = 0, last
-    cdef const real *weight = <const real *> weights(op)
+    cdef const real *weight = <const real *> weight_data(op)
     cdef char *packed = run.scratch + op.sums + op.bias_sums
     cdef char *scratch = packed + op.packed
     if op.chosen == PLAIN:

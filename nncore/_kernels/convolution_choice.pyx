@@ -3,7 +3,7 @@ memory; and what it makes of the weights before they are used. convolution.pyx n
 """
 from libc.string cimport memcpy, memset
 from nncore._kernels.algorithms cimport DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD, pack, sizes
-from nncore._kernels.finishing cimport Finishing, biases, weights
+from nncore._kernels.finishing cimport Finishing, bias_data, weight_data
 from nncore._kernels.op cimport Tensor
 from nncore._kernels.passes cimport (down_pass, set_blocks, up_pass, winograd_can,
                                      winograd_is_faster)
@@ -51,7 +51,8 @@ cdef class Description(Finishing):
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.transposed = transposed
-        self.alone = transposed  # whose outputs lie phase by phase
+        self.folds = True
+        self.takes_none = transposed  # whose outputs lie phase by phase
         image, map = [(1,) * (3 - len(t.shape)) + t.shape
                       for t in ((y, x) if transposed else (x, y))]
         p.H, p.W, p.C = image
@@ -208,8 +209,8 @@ cdef class Description(Finishing):
 cdef void prepare(Description op, real *_) noexcept nogil:
     """Packs the weights, folded and side by side where they are."""
     cdef conv_pass *p = &op.down
-    cdef const real *weight = <const real *> weights(op)
-    cdef const real *bias = <const real *> biases(op)
+    cdef const real *weight = <const real *> weight_data(op)
+    cdef const real *bias = <const real *> bias_data(op)
     cdef isize window = (p.KW - (op.beside - 1) * p.stride_w // op.beside) * p.C, row = p.KW * p.C
     cdef isize O = p.O // op.beside, filter, o, i, n
     cdef real *wide

@@ -7,7 +7,7 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 (BLAS, where it is called, promises no order).
 """
 from nncore._kernels cimport blas
-from nncore._kernels.finishing cimport Finishing, biases, finishing, weights
+from nncore._kernels.finishing cimport Finishing, bias_data, finishing, weight_data
 from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemm_pack,
                                    gemm_packed, gemv, isize, real, sum_rows, vector_bytes)
@@ -112,7 +112,7 @@ cdef class Dense(Finishing):
     cdef isize I, O, positions, lanes, most
     cdef bint units_by_rows, inputs_by_rows
 
-    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1, keep=False):
+    def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, rows=1, keeps=None):
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.O, self.I = weight.shape
@@ -125,7 +125,8 @@ cdef class Dense(Finishing):
         cdef isize B = rows * self.positions, elements
         self.uses_blas = prefers_blas(B, self.I, self.O, self.is_double)
         self.most = B
-        if keep and B >= KEPT_ROWS and self.O >= self.lanes and not self.uses_blas:
+        if (B >= KEPT_ROWS and self.O >= self.lanes and not self.uses_blas and keeps is not None
+                and keeps(weight.size * y.itemsize)):
             self.keep()
         # BLAS gets its pieces dealt out, not a member's own rows
         self.forward_by_rows = self.units_by_rows and not self.uses_blas
@@ -152,10 +153,10 @@ cdef class Dense(Finishing):
         if self.packed_weight is None:
             return
         if self.is_double:
-            gemm_pack(<double *> self.packed_weight.data, <const double *> weights(self), 1,
+            gemm_pack(<double *> self.packed_weight.data, <const double *> weight_data(self), 1,
                       self.I, self.O, self.I, self.most, 0, 1)
         else:
-            gemm_pack(<float *> self.packed_weight.data, <const float *> weights(self), 1,
+            gemm_pack(<float *> self.packed_weight.data, <const float *> weight_data(self), 1,
                       self.I, self.O, self.I, self.most, 0, 1)
 
     cdef void forward(self, Run *run) noexcept nogil:
@@ -184,8 +185,8 @@ cdef class Dense(Finishing):
         cdef isize B = run.rows * self.positions, begin, end
         cdef finish storage
         cdef const finish *f = finishing(self, &storage)
-        cdef char *weight = weights(self)
-        cdef char *bias = biases(self)
+        cdef char *weight = weight_data(self)
+        cdef char *bias = bias_data(self)
         cdef char *packed = NULL if self.packed_weight is None else self.packed_weight.data
         if self.units_by_rows:
             share(B, self.positions, run, &begin, &end)

@@ -5,7 +5,7 @@ from nncore._kernels.simd cimport finish, isize
 
 cdef class Finishing(Op):
     cdef Tensor weight, bias, y
-    cdef bint alone                      # takes on nothing
+    cdef bint takes_none, folds          # no ops at all; a normalization, too
     cdef finish last                     # but for where `plus` lies
     cdef Tensor plus
     cdef Tensor folded_weight, folded_bias
@@ -22,11 +22,11 @@ cdef inline const finish *finishing(Finishing op, finish *f) noexcept nogil:
     return NULL if f.plus == NULL and f.sigma == NULL else f
 
 
-cdef inline char *weights(Finishing op) noexcept nogil:
+cdef inline char *weight_data(Finishing op) noexcept nogil:
     return op.weight.data if op.folded_weight is None else op.folded_weight.data
 
 
-cdef inline char *biases(Finishing op) noexcept nogil:
+cdef inline char *bias_data(Finishing op) noexcept nogil:
     """NULL: none"""
     if op.folded_bias is not None:
         return op.folded_bias.data

@@ -21,10 +21,10 @@ cdef class Finishing(Op):
 
     def takes(self, Op op):
         """Whether this op can do what op, the only reader of its y, does."""
-        if self.alone or self.last.sigma != NULL:
+        if self.takes_none or self.last.sigma != NULL:
             return False
         if isinstance(op, RunningNormalization):
-            return self.plus is None and self.normalization is None
+            return self.folds and self.plus is None and self.normalization is None
         if isinstance(op, Add):
             return self.plus is None and op.inputs[0] is not op.inputs[1]
         return isinstance(op, Activation) and not (<Activation> op).sigma.rowwise

@@ -2,7 +2,7 @@ from nncore._kernels.arrays cimport Array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
-from nncore._kernels.weights cimport Weights
+from nncore._kernels.weights cimport Changes
 
 cdef enum Phase:
     FORWARD = 1
@@ -32,7 +32,7 @@ cdef class Loop:
     cdef int commit_count
     cdef void **preparing        # Op
     cdef int prepare_count
-    cdef Weights weights
+    cdef Changes changes         # of the weights
     cdef public unsigned long long prepared  # for this state of the weights; 0: for none
     cdef object output_owner
     cdef void **outputs          # Tensor: all that lie in the output's memory

@@ -5,7 +5,7 @@ import numpy as np
 from typing_extensions import disjoint_base
 
 from nncore._kernels.op import Op
-from nncore._kernels.weights import Weights
+from nncore._kernels.weights import Changes
 
 @disjoint_base
 class Loop:
@@ -27,7 +27,7 @@ class Loop:
         backward: list[Any],
         forward_meets: list[bool],
         backward_meets: list[bool],
-        weights: Weights,
+        changes: Changes,
     ) -> None: ...
     def set_memory(
         self, capacity: int, most_members: int, scratch: int, scratch_size: int

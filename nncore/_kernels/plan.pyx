@@ -5,6 +5,7 @@ adds up the loss, the ops run backward in reverse, and the optimizer passes over
 All members of the team run this same loop, each on its own share of every op, and meet at a
 barrier only where an op reads what others wrote.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -13,12 +14,13 @@ from nncore._kernels.arrays cimport Array, array_data, look, new_array
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
-from nncore._kernels.weights cimport Weights
+from nncore._kernels.weights cimport Changes
 
 from nncore._kernels import blas
 
 cdef enum:
     WORTH_THE_GIL = 20000     # floating-point operations below which the GIL is kept: about 1 us
+    UNTIL_A_SIGNAL = 64       # stretches, at most, until a Ctrl-C is heard
     WORTH_A_MEMBER = 400000   # floating-point operations: about 5 us, the cost of a meeting or two
 
 cdef enum:  # what a run returns
@@ -89,10 +91,11 @@ cdef class Loop:
         free(self.members)
 
     def set_ops(self, list forward, list backward, list forward_meets, list backward_meets,
-                Weights weights):
+                Changes changes):
         """The ops to run, in order; ``..._meets``: whether the team meets before each."""
         cdef int i
-        self.owners, self.weights = (forward, backward), weights
+        assert len(forward_meets) == len(forward) and len(backward_meets) == len(backward)
+        self.owners, self.changes = (forward, backward), changes
         self.gathers = [op for op in forward if isinstance(op, Gather)]
         self.forwards, self.backwards = <int> len(forward), <int> len(backward)
         self.feed_count = <int> len(self.gathers)
@@ -174,7 +177,7 @@ cdef class Loop:
         if phases & UPDATE:
             if self.members[0].refused:
                 return NOT_FINITE
-            self.weights.steps += 1
+            self.changes.steps += 1
         return GOOD
 
     cdef void run_member(self, int member, int members) noexcept nogil:
@@ -285,19 +288,24 @@ cdef class Loop:
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output):
         """`run_stretches` without the GIL, but where that would cost more than the run."""
         cdef int status
-        cdef unsigned long long state
+        cdef unsigned long long state = 0
         if self.prepare_count and phases & FORWARD:
-            state = self.weights.state()
+            state = self.changes.state()
             if state == 0 or state != self.prepared:
                 phases |= PREPARE
-                self.prepared = state
+                self.prepared = 0  # until the run has done it: an interrupt may come before
         if self.work * rows < WORTH_THE_GIL and not self.uses_blas:
-            return self.run_stretches(phases, first, rows, output)
+            status = self.run_stretches(phases, first, rows, output)
+            if phases & PREPARE:
+                self.prepared = state
+            return status
         try:
             if self.uses_blas:
                 blas.hold()
             with nogil:
                 status = self.run_stretches(phases, first, rows, output)
+            if phases & PREPARE:
+                self.prepared = state
         finally:
             if self.uses_blas:
                 blas.release()
@@ -382,7 +390,7 @@ cdef class Loop:
     def commit(self):
         """Lets the ops keep what the last forward pass left them: running statistics."""
         self.commit_all()
-        self.weights.change()
+        self.changes.change()
 
     @property
     def batch_rows(self):
@@ -402,14 +410,22 @@ cdef class Loop:
     cdef object infer_array(self, object x, const Array *found):
         """`infer` for an array that was looked at."""
         cdef Gather gather = <Gather> self.feeds[0]
-        cdef Py_ssize_t rows = found.shape[0]
-        cdef int status
+        cdef Py_ssize_t rows = found.shape[0], first = 0, n, row
+        cdef int status = GOOD
         if (self.output_count == 0 or self.feed_count != 1 or rows == 0
                 or not gather.take(x, found)):
             return None
+        row = (<Tensor> self.outputs[0]).size * (<Tensor> self.outputs[0]).itemsize
         y = new_array(rows, self.output_shape, self.output_is_double)
-        status = self.run_released(FORWARD, 0, rows, array_data(y))
-        gather.close()
+        try:
+            while status == GOOD and first < rows:
+                n = min(rows - first, UNTIL_A_SIGNAL * self.capacity)
+                status = self.run_released(FORWARD, first, n, array_data(y) + first * row)
+                first += n
+                if first < rows:
+                    PyErr_CheckSignals()
+        finally:
+            gather.close()
         if status != GOOD:
             self.fail(status)
         return y

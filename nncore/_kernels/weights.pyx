@@ -1,12 +1,13 @@
-"""Weights: whether what a plan made of them still holds.
+"""Changes: whether what a plan made of them still holds.
 
 Inference plans keep packed copies of the weights. The weights themselves are memory that anybody
 who holds a view may write to, so the library must know when to pack again, without looking at
 every number. It knows when it wrote itself; and nobody else can have, unless a view of the weights
-left the library and is still held somewhere, or was until now. Reference counts say so.
+left the library and is still held somewhere, or was until now. Reference counts say so. (They
+cannot see who keeps no more than an address.)
 """
-from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
-from cpython.dict cimport PyDict_Next
+from cpython.buffer cimport PyObject_GetBuffer
+from cpython.dict cimport PyDict_Next, PyDict_Size
 from cpython.object cimport PyObject
 
 cdef extern from "Python.h":
@@ -25,19 +26,20 @@ cdef class Memory:
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         PyObject_GetBuffer(self.array, buffer, flags)
 
-    def __releasebuffer__(self, Py_buffer *buffer):
-        PyBuffer_Release(buffer)
 
-
-cdef class Weights:
+cdef class Changes:
     """The views of a model's weights, by name, and what happened to them."""
 
-    def __init__(self, *views):
-        self.views = views
+    def __init__(self, views, memories):
+        self.views, self.memories = tuple(views), tuple(memories)
 
     def lend(self, int which):
         """Views that the caller may keep and write to."""
         self.lent = True
+        return self.views[which]
+
+    def peek(self, int which):
+        """The same for a caller in the library that neither keeps nor writes to them."""
         return self.views[which]
 
     def change(self):
@@ -54,7 +56,7 @@ cdef class Weights:
         return 1 + self.steps + self.returns
 
     cdef bint held(self):
-        """Whether anybody else has the dicts of views, or a view, or a slice of one."""
+        """Whether anybody else has the dicts of views, a view, a slice of one, or its base."""
         cdef PyObject *name
         cdef PyObject *view
         cdef PyObject *views
@@ -63,6 +65,9 @@ cdef class Weights:
         for i in range(<int> len(self.views)):
             views = PyTuple_GET_ITEM(self.views, i)
             if Py_REFCNT(views) > 1:
+                return True
+            # the tuple holds each memory, and each view does
+            if Py_REFCNT(PyTuple_GET_ITEM(self.memories, i)) > 1 + PyDict_Size(<object> views):
                 return True
             at = 0
             while PyDict_Next(<object> views, &at, &name, &view):

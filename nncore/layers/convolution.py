@@ -102,13 +102,15 @@ def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, tr
     bias = None
     if layer.use_bias:
         bias = plan.parameter("bias", y.shape[-1:], initializers.get(layer.bias_initializer))
+    most = 4 * weight.size * weight.itemsize  # that the packed weights take, with winograd
+    keep = not transposed and plan.keeps(most)
     plan.add(
         Convolution(
             x, weight, bias, y,
             (1,) * (2 - axes) + strides,
             (1,) * (2 - axes) + dilations,
             (0,) * (2 - axes) + before,
-            groups, plan.most_rows, transposed, plan.keeps(weight),
+            groups, plan.most_rows, transposed, keep,
         )
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ class Dense(Layer):
         if self.use_bias:
             bias = plan.parameter("bias", (self.units,), initializers.get(self.bias_initializer))
         h = plan.tensor((*x.shape[:-1], self.units))
-        plan.add(DenseOp(x, weight, bias, h, plan.most_rows, plan.keeps(weight)))
+        plan.add(DenseOp(x, weight, bias, h, plan.most_rows, plan.keeps))
         return plan.activation(check_activation("Dense", self.activation), h)
 
 

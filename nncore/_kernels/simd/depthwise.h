@@ -227,6 +227,7 @@ NEVER_INLINE void NAME(three_rows_2)(const NAME(depthwise_three) *t)
 }
 #undef EACH_COUNT
 
+/* A vector is never wider than a pixel here: depthwise_beside is 1. */
 static int NAME(depthwise_is_three)(const conv_pass *p)
 {
     return p->KH == 3 && p->KW == 3 && p->stride_w <= 2 && p->dilation_w == 1 && p->C == p->O &&
