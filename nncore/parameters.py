@@ -66,7 +66,8 @@ class Parameters:
         self.specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
         self.buffer_specs: dict[str, tuple[tuple[int, ...], Initializer]] = {}
         self.gradient_views = Views()
-        self.changes = Changes([Views(), Views()], [Memory(b""), Memory(b"")])
+        nothing = np.zeros(0, dtype)
+        self.changes = Changes([Views(), Views()], [Memory(nothing), Memory(nothing)])
         self.kept = 0  # bytes of packed copies that plans may keep
         self.values = self.gradients = np.zeros(0, dtype)
         self._places: list[tuple[str, tuple[int, ...], int]] = []  # name, shape, byte offset
