@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from nncore.plan import Plan
 
 
+WORTH_SHARING = 32 << 10  # bytes of memory
+
+
 def root(tensor: Tensor) -> Tensor:
     """The tensor whose memory this one lies in."""
     while tensor.base is not None:
@@ -95,11 +98,14 @@ class Planner:
         self.written = written
 
     def _find_meetings(self) -> list[bool]:
-        """Before which steps the team must meet: where an op reads what others wrote."""
+        """Before which steps the team must meet: where an op reads what others wrote; and, in
+        inference, where its output is so large that it should take memory used before."""
         meets, last = [], None  # what has run since the last meeting: None, by rows, or not
         for i, op in enumerate(self.steps):
             by_rows = op.forward_by_rows if i < len(self.ops) else op.backward_by_rows
-            meet = last == "mixed" or (last == "rows" and not by_rows)
+            taken = sum(y.size * y.itemsize for y in op.outputs) * self.plan.most_rows
+            large = taken >= WORTH_SHARING and not self.plan.training
+            meet = last == "mixed" or (last == "rows" and (large or not by_rows))
             meets.append(meet)
             last = "mixed" if not by_rows else "rows"
         return meets
