@@ -10,8 +10,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("nncore/_kernels")
-FLAGS = [
-    "-O3",
+FLAGS = [  # of -O3 the modules in Cython need the vectors only; the rest would be a tenth of the wheel
+    "-O2",
+    "-ftree-vectorize",
+    "-fvect-cost-model=dynamic",
+    "-fno-asynchronous-unwind-tables",
     "-std=gnu11",
     "-fno-math-errno",
     "-fno-trapping-math",
@@ -23,12 +26,12 @@ FLAGS = [
 
 # The hot loops are compiled once per instruction set and chosen at import.
 SIMD = {
-    "baseline.c": [],
-    "avx2.c": ["-march=x86-64-v3"],
-    "avx512.c": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "baseline.c": ["-O3"],
+    "avx2.c": ["-O3", "-march=x86-64-v3"],
+    "avx512.c": ["-O3", "-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
 if platform.machine() not in ("x86_64", "AMD64"):
-    SIMD = {"baseline.c": []}
+    SIMD = {"baseline.c": ["-O3"]}
 
 C_SOURCES = {
     "simd": [f"simd/{name}" for name in [*SIMD, "select.c"]],
