@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("nncore/_kernels")
-FLAGS = [  # of -O3 the modules in Cython need the vectors only; the rest would be a tenth of the wheel
+FLAGS = [  # vectors are all that modules in Cython need of -O3: the rest is a tenth of the wheel
     "-O2",
     "-ftree-vectorize",
     "-fvect-cost-model=dynamic",
