@@ -1,6 +1,6 @@
 """Fusion: in a plan that does not train, a product or convolution does itself what follows it.
 
-Normalization by running statistics disappears in the weights; an addition and an activation are
+Normalization by running statistics disappears in a convolution's weights; an addition and an activation are
 applied to a piece of the output while it is in a cache. Training keeps the ops apart: their
 backward passes need what lies in between.
 """

@@ -25,8 +25,8 @@ and the pieces' sums are added in order.
 from nncore._kernels cimport threads
 from nncore._kernels.algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
                                          run_tiles, run_units, weight_units)
-from nncore._kernels.convolution_choice cimport Description
-from nncore._kernels.finishing cimport bias_data, finishing, weight_data
+from nncore._kernels.convolution_choice cimport Description, bias_data, weight_data
+from nncore._kernels.finishing cimport finishing
 from nncore._kernels.op cimport Run, adds, share
 from nncore._kernels.passes cimport tiles, units
 from nncore._kernels.simd cimport (conv_pass, f32, f64, finish, finish_piece, gemm, isize, real,

@@ -1,11 +1,14 @@
 from nncore._kernels.algorithms cimport Algorithm
+from nncore._kernels.batch_normalization cimport RunningNormalization
 from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Tensor
 from nncore._kernels.simd cimport conv_pass, isize
 
 
 cdef class Description(Finishing):
-    cdef Tensor x, packed_weight, wide_weight, wide_bias
+    cdef Tensor x
+    cdef RunningNormalization normalization  # that is folded in
+    cdef Tensor folded_weight, folded_bias, wide_weight, wide_bias, packed_weight
     cdef conv_pass down
     cdef bint transposed, by_images, overlaps
     cdef bint wide            # winograd's members share channels, not tiles or images
@@ -24,3 +27,14 @@ cdef class Description(Finishing):
     cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil
     cdef isize overlap_scratch(self) noexcept nogil
     cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil
+
+
+cdef inline char *weight_data(Description op) noexcept nogil:
+    return op.weight.data if op.folded_weight is None else op.folded_weight.data
+
+
+cdef inline char *bias_data(Description op) noexcept nogil:
+    """NULL: none"""
+    if op.folded_bias is not None:
+        return op.folded_bias.data
+    return op.bias.data if op.bias is not None else NULL

@@ -1,10 +1,17 @@
 """What a convolution decides when its plan is built: the algorithm, the units of work, how much
 memory; and what it makes of the weights before they are used. convolution.pyx names the shapes.
+
+In plans that do not train, normalization by running statistics disappears in the weights:
+
+    scale = gamma / sqrt(var + epsilon)
+    folded weight = scale weight,  folded b = (b - mean) scale + beta
 """
+from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
 from nncore._kernels.algorithms cimport DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD, pack, sizes
-from nncore._kernels.finishing cimport Finishing, bias_data, weight_data
-from nncore._kernels.op cimport Tensor
+from nncore._kernels.batch_normalization cimport RunningNormalization
+from nncore._kernels.finishing cimport Finishing
+from nncore._kernels.op cimport Op, Tensor
 from nncore._kernels.passes cimport (down_pass, set_blocks, up_pass, winograd_can,
                                      winograd_is_faster)
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, isize, real,
@@ -51,8 +58,6 @@ cdef class Description(Finishing):
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.transposed = transposed
-        self.folds = True
-        self.takes_none = transposed  # whose outputs lie phase by phase
         image, map = [(1,) * (3 - len(t.shape)) + t.shape
                       for t in ((y, x) if transposed else (x, y))]
         p.H, p.W, p.C = image
@@ -74,6 +79,24 @@ cdef class Description(Finishing):
         if keep and self.packs_all():
             self.keep()
         self.measure(keep)
+
+    def takes(self, Op op):
+        if self.transposed:  # whose outputs lie phase by phase
+            return False
+        if isinstance(op, RunningNormalization):
+            return self.normalization is None and self.plus is None and self.last.sigma == NULL
+        return super().takes(op)
+
+    def take(self, Op op):
+        cdef Tensor weight = self.weight
+        if isinstance(op, RunningNormalization):
+            self.normalization = op
+            self.folded_weight = Tensor(weight.shape, weight.itemsize, None, None, False)
+            self.folded_bias = Tensor((weight.shape[0],), weight.itemsize, None, None, False)
+            self.kept += (self.folded_weight, self.folded_bias)
+            self.inputs += op.inputs[1:]
+            self.prepares = True
+        super().take(op)
 
     cdef bint packs_all(self):
         """Whether there is one packing of the weights for the whole forward pass."""
@@ -107,11 +130,14 @@ cdef class Description(Finishing):
         p.O *= best
 
     cdef void prepare(self) noexcept nogil:
-        self.fold()
         if self.is_double:
-            prepare[double](self, NULL)
+            if self.normalization is not None:
+                fold[double](self, self.normalization, NULL)
+            pack_all[double](self, NULL)
         else:
-            prepare[float](self, NULL)
+            if self.normalization is not None:
+                fold[float](self, self.normalization, NULL)
+            pack_all[float](self, NULL)
 
     def choose(self, rows, keep):
         """The algorithm, and the units of work for so many images at most."""
@@ -206,7 +232,25 @@ cdef class Description(Finishing):
         work[0] = max(work[0], b)
 
 
-cdef void prepare(Description op, real *_) noexcept nogil:
+cdef void fold(Description op, RunningNormalization normalization, real *_) noexcept nogil:
+    cdef isize O = op.folded_bias.size, n = op.weight.size // O, o, i
+    cdef const real *weight = <const real *> op.weight.data
+    cdef const real *bias = <const real *> op.bias.data if op.bias is not None else NULL
+    cdef const real *gamma = <const real *> normalization.weight.data
+    cdef const real *beta = <const real *> normalization.bias.data
+    cdef const real *mean = <const real *> normalization.mean.data
+    cdef const real *var = <const real *> normalization.var.data
+    cdef real *folded = <real *> op.folded_weight.data
+    cdef real *offset = <real *> op.folded_bias.data
+    cdef real scale
+    for o in range(O):
+        scale = <real> (gamma[o] / sqrt(var[o] + normalization.epsilon))
+        offset[o] = ((bias[o] if bias != NULL else 0) - mean[o]) * scale + beta[o]
+        for i in range(o * n, (o + 1) * n):
+            folded[i] = weight[i] * scale
+
+
+cdef void pack_all(Description op, real *_) noexcept nogil:
     """Packs the weights, folded and side by side where they are."""
     cdef conv_pass *p = &op.down
     cdef const real *weight = <const real *> weight_data(op)

@@ -7,7 +7,7 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 (BLAS, where it is called, promises no order).
 """
 from nncore._kernels cimport blas
-from nncore._kernels.finishing cimport Finishing, bias_data, finishing, weight_data
+from nncore._kernels.finishing cimport Finishing, finishing
 from nncore._kernels.op cimport Run, Tensor, adds, share
 from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemm_pack,
                                    gemm_packed, gemv, isize, real, sum_rows, vector_bytes)
@@ -149,14 +149,11 @@ cdef class Dense(Finishing):
         self.prepares = self.units_by_rows = True
 
     cdef void prepare(self) noexcept nogil:
-        self.fold()
-        if self.packed_weight is None:
-            return
         if self.is_double:
-            gemm_pack(<double *> self.packed_weight.data, <const double *> weight_data(self), 1,
+            gemm_pack(<double *> self.packed_weight.data, <const double *> self.weight.data, 1,
                       self.I, self.O, self.I, self.most, 0, 1)
         else:
-            gemm_pack(<float *> self.packed_weight.data, <const float *> weight_data(self), 1,
+            gemm_pack(<float *> self.packed_weight.data, <const float *> self.weight.data, 1,
                       self.I, self.O, self.I, self.most, 0, 1)
 
     cdef void forward(self, Run *run) noexcept nogil:
@@ -185,8 +182,8 @@ cdef class Dense(Finishing):
         cdef isize B = run.rows * self.positions, begin, end
         cdef finish storage
         cdef const finish *f = finishing(self, &storage)
-        cdef char *weight = weight_data(self)
-        cdef char *bias = bias_data(self)
+        cdef char *weight = self.weight.data
+        cdef char *bias = NULL if self.bias is None else self.bias.data
         cdef char *packed = NULL if self.packed_weight is None else self.packed_weight.data
         if self.units_by_rows:
             share(B, self.positions, run, &begin, &end)
