@@ -1,8 +1,8 @@
 """Fusion: in a plan that does not train, a product or convolution does itself what follows it.
 
 Normalization by running statistics disappears in a convolution's weights; an addition and an
-activation are applied to a piece of the output while it is in a cache. Training keeps the ops apart:
-their backward passes need what lies in between.
+activation are applied to a piece of the output while it is in a cache. Training keeps the ops
+apart: their backward passes need what lies in between.
 """
 
 from __future__ import annotations
