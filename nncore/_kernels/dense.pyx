@@ -15,7 +15,6 @@ from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_do
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
-    FAR = 4 << 20       # bytes of weights beyond which they are likely not in a cache
     BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
     BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
     KEPT_ROWS = 16      # from here on packed weights are worth keeping
@@ -52,7 +51,7 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
         blas.blas_gemm(y, O, x, I, False, weight, I, True, rows, units, I, bias != NULL)
     elif B == 1:
         if rows == 1:  # a member may have none
-            gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real) > FAR)
+            gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real))
     elif packed != NULL:
         gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias)
     elif by_dots(B, I, O, lanes):

@@ -29,7 +29,6 @@ cdef enum:
     NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
     DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots
-    FAR = 4 << 20        # bytes of weights beyond which they are likely not in a cache
 
 CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),
          "gru": (CELL_GRU, 3), "gru_before": (CELL_GRU_BEFORE, 3)}
@@ -270,7 +269,7 @@ cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isiz
                         not of_x, addend)
         elif rows == 1:
             gemv(z + column, a, weight + (gate * op.H + s.begin) * K, K, units, K,
-                 addend if of_x else z + column, op.G * op.H * K * sizeof(real) > FAR)
+                 addend if of_x else z + column, op.G * op.H * K * sizeof(real))
         elif rows <= DOT_ROWS:
             gemm_dot(z + column, op.ldz, a, lda, weight + (gate * op.H + s.begin) * K, K, rows,
                      units, K, not of_x, addend)

@@ -72,7 +72,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
                       isize M, isize N, isize K, int add, const float *bias) noexcept nogil
         void (*gemv)(float *y, const float *x, const float *b, isize ldb, isize N, isize K,
-                     const float *bias, int far) noexcept nogil
+                     const float *bias, int together) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, float *y, isize at, isize n) noexcept nogil
@@ -187,7 +187,7 @@ cdef extern from "simd/simd.h" nogil:
                       isize ldb, isize M, isize N, isize K, int add,
                       const double *bias) noexcept nogil
         void (*gemv)(double *y, const double *x, const double *b, isize ldb, isize N, isize K,
-                     const double *bias, int far) noexcept nogil
+                     const double *bias, int together) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, double *y, isize at, isize n) noexcept nogil
@@ -299,9 +299,14 @@ cdef extern from "simd/simd.h" nogil:
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64
+        int one_stream
+
+cdef enum:
+    FAR = 4 << 20  # bytes of a matrix beyond which it is likely not in a cache
 
 cdef const f32_table *f32
 cdef const f64_table *f64
+cdef int one_stream
 cdef int vector_bytes() noexcept nogil  # of the instruction set in use: 16, 32 or 64
 
 
@@ -325,11 +330,13 @@ cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const re
 
 
 cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
-                      const real *bias, int far) noexcept nogil:
+                      const real *bias, isize bytes) noexcept nogil:
+    """bytes: of the whole matrix, of which b may be a member's part."""
+    cdef int together = bytes > FAR or not one_stream
     if real is float:
-        f32.gemv(y, x, b, ldb, N, K, bias, far)
+        f32.gemv(y, x, b, ldb, N, K, bias, together)
     else:
-        f64.gemv(y, x, b, ldb, N, K, bias, far)
+        f64.gemv(y, x, b, ldb, N, K, bias, together)
 
 
 cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,

@@ -7,7 +7,7 @@ cdef extern from "simd/simd.h" nogil:
 
 def select(isa=None):
     """Takes the tables of ``isa`` (None: the best that this CPU runs) and returns its name."""
-    global f32, f64
+    global f32, f64, one_stream
     cdef bytes name
     cdef simd_tables tables
     if isa is None:
@@ -18,7 +18,7 @@ def select(isa=None):
     if tables.f32 == NULL:
         raise ValueError(f"NNCORE_ISA: received {isa!r}; expected baseline, or avx2 or avx512 "
                          "on a processor that has them")
-    f32, f64 = tables.f32, tables.f64
+    f32, f64, one_stream = tables.f32, tables.f64, tables.one_stream
     return f32.isa.decode()
 
 

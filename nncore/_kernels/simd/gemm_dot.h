@@ -132,10 +132,10 @@ static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const R
     }
 }
 
-/* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here. From
- * the caches one stream is the fastest, asked for GEMV_AHEAD bytes before it is needed: from L2 238
- * GB/s, with two or more rows of B at a time 127. From memory it is eight streams, not asked for:
- * 74 GB/s, one 62 (Zen 5). */
+/* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here.
+ * GB/s, row after row asked for GEMV_AHEAD bytes before it is needed, and eight rows together, not
+ * asked for: Zen 5, from L2 238 and 127, from memory 62 and 74; Sapphire Rapids, from L2 93 and
+ * 130, from L3 29 and 30. */
 #define GEMV_AHEAD 2048
 
 /* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a
@@ -168,13 +168,13 @@ ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isi
 }
 
 static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N, isize K,
-                       const REAL *bias, int far)
+                       const REAL *bias, int together)
 {
-    const int several = far || K < 4 * LANES; /* too short for parts */
+    if (K < 4 * LANES) together = 1; /* too short for parts */
     NAME(vec) sum[8];
     for (isize n = 0; n < N; n += 8, b += 8 * ldb) {
         const isize rows = MIN(8, N - n);
-        if (several)
+        if (together)
             NAME(gemv_rows)(sum, b, ldb, rows, x, K, 8, 1);
         else
             for (isize r = 0; r < 8; r++)

