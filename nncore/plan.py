@@ -25,7 +25,7 @@ from nncore.fusion import fuse
 from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
-from nncore.planner import Planner, root
+from nncore.planner import STRETCH_BYTES, Planner, root
 from nncore.steps import Steps
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count righ
 
 MOST_ROWS = 1024  # of an inference plan
 KEPT_BYTES = 64 << 20  # of packed weights, of all of a model's inference plans
-STRETCH_BYTES = 1 << 20  # about a second-level cache
 SEQUENCES = 128
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
@@ -306,8 +305,6 @@ class Plan(Steps, Loop):
         if not self.training:
             fuse(self.ops, self.outputs)
         planner = Planner(self)
-        meets = planner.meets
-        n = len(self.ops)
         self._tensors += [tensor for op in self.ops for tensor in op.kept]
         storages = planner.place(self.most_rows)
         most = threads.largest()
@@ -315,7 +312,8 @@ class Plan(Steps, Loop):
         arena_size = assign_offsets(storages)
         self._arena = aligned_zeros(arena_size + scratch * most)
         planner.bind(address(self._arena))
-        self.set_ops(self.ops, planner.backward, meets[:n], meets[n:], self.parameters.changes)
+        sections = planner.sections()
+        self.set_ops(self.ops, planner.backward, *sections, self.parameters.changes)
         self.set_memory(self.most_rows, most, address(self._arena) + arena_size, scratch)
         shown = [root(y) for y in self.outputs]
         for gather in self.gathers:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 WORTH_SHARING = 32 << 10  # bytes of memory
+STRETCH_BYTES = 1 << 20  # about a second-level cache
 
 
 def root(tensor: Tensor) -> Tensor:
@@ -109,6 +110,37 @@ class Planner:
             meets.append(meet)
             last = "mixed" if not by_rows else "rows"
         return meets
+
+    def sections(self) -> tuple[list[tuple[int, bool, int]], list[tuple[int, bool, int]]]:
+        """How the team goes through the forward and the backward ops, each as a list of sections
+        (number of ops, whether to meet before them, rows).
+
+        From one meeting to the next a member is alone with its rows. Where all of an op's rows
+        are more than a cache holds, ``rows`` of them go through the ops of a section at a time.
+        What weights an op has come anew for each such stretch, so one with many keeps apart.
+        """
+        n = len(self.ops)
+        return self._sections(self.ops, self.meets[:n]), self._sections(
+            self.backward, self.meets[n:], going_back=True
+        )
+
+    def _sections(self, ops: list[Op], meets: list[bool], going_back: bool = False):
+        sections: list[tuple[int, bool, int]] = []
+        together = False  # may the next op join the last section?
+        for op, meet in zip(ops, meets, strict=True):
+            by_rows = op.backward_by_rows if going_back else op.forward_by_rows
+            tensors = (*op.inputs, *op.outputs)
+            row = sum(t.size * t.itemsize for t in tensors if t.has_rows) * (1 + going_back)
+            weights = sum(t.size * t.itemsize for t in tensors if not t.has_rows)
+            joins = by_rows and not op.holds_gil and weights <= STRETCH_BYTES // 32
+            rows = max(1, STRETCH_BYTES // max(1, row)) if joins else 0
+            if together and joins and not meet:
+                count, met, most = sections.pop()
+                sections.append((count + 1, met, min(most, rows)))
+            else:
+                sections.append((1, meet, rows))
+            together = joins
+        return [(count, meet, rows if count > 1 else 0) for count, meet, rows in sections]
 
     def place(self, rows: int) -> list[Storage]:
         """A storage for each group of tensors, with its lifetime.

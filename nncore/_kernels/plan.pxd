@@ -15,15 +15,20 @@ cdef struct Member:              # what a member tells the others, on a cache li
     bint refused                 # the update: loss or gradient was not finite
     char padding[120]
 
+cdef struct Section:             # of a pass: ops that each member runs without waiting for others
+    int first, end
+    bint meets                   # at a barrier before it
+    Py_ssize_t rows              # that go through all of the ops before the next rows; 0: all rows
+
 
 cdef class Loop:
     cdef object owners           # keeps the ops alive
     cdef list gathers
-    cdef void **forward_ops      # Op, in order; a byte each says: meet at a barrier first
+    cdef void **forward_ops      # Op, in order
     cdef void **backward_ops
-    cdef char *forward_meets
-    cdef char *backward_meets
-    cdef int forwards, backwards
+    cdef Section *forward_sections
+    cdef Section *backward_sections
+    cdef int forwards, backwards  # sections
     cdef void **feeds            # Gather
     cdef int feed_count
     cdef void **losses           # Op
@@ -65,6 +70,7 @@ cdef class Loop:
                            char *output) noexcept nogil
     cdef void put_output(self, char *output) noexcept nogil
     cdef void run_member(self, int member, int members) noexcept nogil
+    cdef void run_section(self, const Section *section, Run *run, bint backward) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void commit_all(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil

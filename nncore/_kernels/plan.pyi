@@ -25,8 +25,8 @@ class Loop:
         self,
         forward: list[Any],
         backward: list[Any],
-        forward_meets: list[bool],
-        backward_meets: list[bool],
+        forward_sections: list[tuple[int, bool, int]],
+        backward_sections: list[tuple[int, bool, int]],
         changes: Changes,
     ) -> None: ...
     def set_memory(

@@ -40,6 +40,19 @@ cdef void **pointers(list objects) except NULL:
     return found
 
 
+cdef Section *sections(list described, Py_ssize_t ops) except NULL:
+    """(number of ops, meets, rows) each, as an array for C, to be freed."""
+    cdef Section *found = <Section *> calloc(len(described) + 1, sizeof(Section))
+    cdef int i, end = 0
+    if found == NULL:
+        raise MemoryError
+    for i, (count, meets, rows) in enumerate(described):
+        found[i] = Section(end, end + count, meets, rows)
+        end += count
+    assert end == ops
+    return found
+
+
 cdef void member_main(void *loop, int member, int members) noexcept nogil:
     (<Loop> loop).run_member(member, members)
 
@@ -81,8 +94,8 @@ cdef class Loop:
     def __dealloc__(self):
         free(self.forward_ops)
         free(self.backward_ops)
-        free(self.forward_meets)
-        free(self.backward_meets)
+        free(self.forward_sections)
+        free(self.backward_sections)
         free(self.feeds)
         free(self.losses)
         free(self.commits)
@@ -90,25 +103,21 @@ cdef class Loop:
         free(self.outputs)
         free(self.members)
 
-    def set_ops(self, list forward, list backward, list forward_meets, list backward_meets,
+    def set_ops(self, list forward, list backward, list forward_sections, list backward_sections,
                 Changes changes):
-        """The ops to run, in order; ``..._meets``: whether the team meets before each."""
+        """The ops to run, in order, and their sections: (number of ops, meets, rows)."""
         cdef int i
-        assert len(forward_meets) == len(forward) and len(backward_meets) == len(backward)
         self.owners, self.changes = (forward, backward), changes
         self.gathers = [op for op in forward if isinstance(op, Gather)]
-        self.forwards, self.backwards = <int> len(forward), <int> len(backward)
+        self.forwards, self.backwards = <int> len(forward_sections), <int> len(backward_sections)
+        self.forward_sections = sections(forward_sections, len(forward))
+        self.backward_sections = sections(backward_sections, len(backward))
         self.feed_count = <int> len(self.gathers)
         self.forward_ops, self.backward_ops = pointers(forward), pointers(backward)
         self.feeds = pointers(self.gathers)
-        self.forward_meets = <char *> calloc(self.forwards + 1, 1)
-        self.backward_meets = <char *> calloc(self.backwards + 1, 1)
         self.members = <Member *> calloc(threads.TEAM_MAX, sizeof(Member))
         for i, op in enumerate(forward):
-            self.forward_meets[i] = forward_meets[i]
             (<Op> op).number = i + 1
-        for i in range(self.backwards):
-            self.backward_meets[i] = backward_meets[i]
         losses = [op for op in forward if not op.outputs]
         self.losses, self.loss_count = pointers(losses), <int> len(losses)
         committing = [op for op in forward if op.commits]
@@ -198,20 +207,36 @@ cdef class Loop:
             threads.barrier(members)
         if self.phases & FORWARD:
             for i in range(self.forwards):
-                if self.forward_meets[i]:
-                    threads.barrier(members)
-                (<Op> self.forward_ops[i]).forward(&run)
+                self.run_section(&self.forward_sections[i], &run, False)
         self.members[member].bad = run.bad
         if self.phases & BACKWARD:
             for i in range(self.backwards):
-                if self.backward_meets[i]:
-                    threads.barrier(members)
-                (<Op> self.backward_ops[i]).backward(&run)
+                self.run_section(&self.backward_sections[i], &run, True)
             self.members[member].bad = run.bad
         if self.phases & UPDATE:
             threads.barrier(members)
             self.update_member(member, members)
         threads.restore_denormals(denormals)
+
+    cdef void run_section(self, const Section *section, Run *run, bint backward) noexcept nogil:
+        """A member's rows go through several ops a few at a time, so that an op finds in a cache
+        what the one before it wrote: to each op it is as if so many more members had come."""
+        cdef int op, piece, pieces = 1
+        cdef Run part = run[0]
+        if section.meets:
+            threads.barrier(run.members)
+        if section.rows and run.rows > section.rows * run.members:
+            pieces = <int> ((run.rows - 1) // (section.rows * run.members) + 1)
+            part.members *= pieces
+            part.member *= pieces
+        for piece in range(pieces):
+            for op in range(section.first, section.end):
+                if backward:
+                    (<Op> self.backward_ops[op]).backward(&part)
+                else:
+                    (<Op> self.forward_ops[op]).forward(&part)
+            part.member += 1
+        run.bad = part.bad
 
     cdef double total_loss(self) noexcept nogil:
         """The sum over the outputs' losses."""

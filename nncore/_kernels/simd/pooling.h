@@ -77,17 +77,17 @@ static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_window
         NAME(max_of_windows)(y, NULL, x, s);
 }
 
-/* One vector of channels; dx is at the window's origin. */
+/* One vector of channels; dx is at the window's origin. first: nothing is there yet. */
 ALWAYS_INLINE void NAME(give_to_cells)(REAL *dx, const REAL *dy, const REAL *cell,
-                                       const pool_windows *s, NAME(window) in, int whole,
-                                       NAME(mask) m) {
+                                       const pool_windows *s, NAME(window) in, int first,
+                                       int whole, NAME(mask) m) {
     const NAME(ivec) d = (NAME(ivec))NAME(load_lanes)(dy, whole, m);
     const NAME(ivec) at = (NAME(ivec))NAME(load_lanes)(cell, whole, m);
     for (isize i = in.i0; i < in.i1; i++) {
         for (isize j = in.j0; j < in.j1; j++) {
             REAL *to = dx + (i * s->W + j) * s->C;
             const NAME(ivec) mine = d & (at == (NAME(integer))(i * s->kw + j));
-            const NAME(vec) before = NAME(load_lanes)(to, whole, m);
+            const NAME(vec) before = first ? (NAME(vec)){0} : NAME(load_lanes)(to, whole, m);
             NAME(store_lanes)(to, whole, m, before + (NAME(vec))mine);
         }
     }
@@ -104,11 +104,18 @@ ALWAYS_INLINE void NAME(give_to_cell)(REAL *dx, const REAL *dy, const REAL *cell
     }
 }
 
+/* Whether each cell is in one window. */
+static int NAME(windows_tile)(const pool_windows *s) {
+    return s->top == 0 && s->left == 0 && s->sh == s->kh && s->sw == s->kw &&
+           s->P * s->kh >= s->H && s->Q * s->kw >= s->W;
+}
+
 static void NAME(max_pool_backward)(REAL *dx, const REAL *dy, const REAL *cell,
                                     const pool_windows *s, int add) {
     const isize C = s->C, last = C - C % LANES;
     const NAME(mask) m = NAME(mask_first)(C - last);
-    if (!add)
+    const int first = !add && C > LANES / 2 && NAME(windows_tile)(s);
+    if (!add && !first)
         memset(dx, 0, (size_t)(s->H * s->W * C) * sizeof *dx);
     for (isize p = 0; p < s->P; p++) {
         for (isize q = 0; q < s->Q; q++, dy += C, cell += C) {
@@ -120,9 +127,12 @@ static void NAME(max_pool_backward)(REAL *dx, const REAL *dy, const REAL *cell,
                 continue;
             }
             for (; c < last; c += LANES)
-                NAME(give_to_cells)(to + c, dy + c, cell + c, s, in, 1, m);
+                if (first)
+                    NAME(give_to_cells)(to + c, dy + c, cell + c, s, in, 1, 1, m);
+                else
+                    NAME(give_to_cells)(to + c, dy + c, cell + c, s, in, 0, 1, m);
             if (c < C)
-                NAME(give_to_cells)(to + c, dy + c, cell + c, s, in, 0, m);
+                NAME(give_to_cells)(to + c, dy + c, cell + c, s, in, first, 0, m);
         }
     }
 }
