@@ -221,7 +221,7 @@ cdef class Loop:
     cdef void run_section(self, const Section *section, Run *run, bint backward) noexcept nogil:
         """A member's rows go through several ops a few at a time, so that an op finds in a cache
         what the one before it wrote: to each op it is as if so many more members had come."""
-        cdef int op, piece, pieces = 1
+        cdef int op, _, pieces = 1
         cdef Run part = run[0]
         if section.meets:
             threads.barrier(run.members)
@@ -229,7 +229,7 @@ cdef class Loop:
             pieces = <int> ((run.rows - 1) // (section.rows * run.members) + 1)
             part.members *= pieces
             part.member *= pieces
-        for piece in range(pieces):
+        for _ in range(pieces):
             for op in range(section.first, section.end):
                 if backward:
                     (<Op> self.backward_ops[op]).backward(&part)

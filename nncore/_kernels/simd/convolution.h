@@ -25,7 +25,6 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
 {
     NAME(vec) sum[16][4], row[4];
     EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
-    const NAME(mask) last = NAME(mask_first)(t->to.last);
     const isize ars = t->ars, acs = t->acs, brs = t->brs, K = t->K;
     for (isize i = 0; i < t->I; i++) {
         for (isize j = 0; j < t->J; j++) {
@@ -33,8 +32,7 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
             const REAL *b = t->b + i * t->bis + j * t->bjs;
             __asm__("" : "+r"(p8)); /* as in gemm.h */
             for (isize k = 0; k < K; k++) {
-                EACH_VECTOR
-                    row[w] = NAME(load_column)(b + w * LANES, MASKS_ARE_FREE && w == W - 1, last);
+                EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
                 EACH_ROW EACH_VECTOR
                     sum[r][w] += (r < 8 ? p[r * ars] : p8[(r - 8) * ars]) * row[w];
                 p += acs;
@@ -43,7 +41,7 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
             }
         }
     }
-    if (MASKS_ARE_FREE || t->to.last < LANES)
+    if (MASKED_STORES || t->to.last < LANES)
         NAME(tile_store)(&t->to, c, sum, R, W, 1);
     else
         NAME(tile_store)(&t->to, c, sum, R, W, 0);

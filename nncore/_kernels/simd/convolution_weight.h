@@ -49,7 +49,7 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
             t.to.add = add;
             t.to.ldc = O;
             t.to.last = columns - (W - 1) * LANES;
-            if (K >= 64 || (columns < W * LANES && !MASKS_ARE_FREE)) {
+            if (K >= 64 || columns < W * LANES) {
                 NAME(conv_pack_dy)(panel, W * LANES, p, u, units, t.b, columns);
                 t.b = panel;
                 t.brs = W * LANES;
