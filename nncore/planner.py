@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WORTH_SHARING = 32 << 10  # bytes of memory
 STRETCH_BYTES = 1 << 20  # about a second-level cache
+FEW_WEIGHTS = 32 << 10  # bytes that may come anew for each stretch
 
 
 def root(tensor: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class Planner:
             tensors = (*op.inputs, *op.outputs)
             row = sum(t.size * t.itemsize for t in tensors if t.has_rows) * (1 + going_back)
             weights = sum(t.size * t.itemsize for t in tensors if not t.has_rows)
-            joins = by_rows and not op.holds_gil and weights <= STRETCH_BYTES // 32
+            joins = by_rows and not op.holds_gil and weights <= FEW_WEIGHTS
             rows = max(1, STRETCH_BYTES // max(1, row)) if joins else 0
             if together and joins and not meet:
                 count, met, most = sections.pop()

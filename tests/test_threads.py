@@ -13,6 +13,7 @@ import pytest
 import nncore as nn
 from case_kinds import several
 from cases import LAYERS
+from nncore import planner
 from nncore._kernels import simd
 from support import layer_of, one_or_list, randomize, with_shapes
 
@@ -207,3 +208,48 @@ def test_training_has_the_same_bits_however_many_members_come(asked, rows, dtype
         expected = expected or found
         for name, value in found.items():
             same_bits(value, expected[name], f"{name}, {come} of {asked} members")
+
+
+# ---- sections: some rows of a member go through several ops before the next ones ------------------
+
+
+def passes(case, shape, xs):
+    """Output, dx and gradients of the layer with activations after it, in training."""
+    inputs = [nn.Input(s) for s in several(shape)]
+    h = case.layer(one_or_list(inputs))
+    h = nn.Activation("relu")(nn.Activation("tanh")(h))
+    model = randomize(nn.Model(inputs, h, seed=0))
+    y = model.forward(one_or_list(xs), training=True)
+    dy = np.random.default_rng(1).normal(size=y.shape).astype(y.dtype)
+    dx = model.backward(dy)
+    dxs = dx if isinstance(dx, list) else [dx]
+    return [y, *[d for d in dxs if d is not None], *[g.copy() for g in model.grads.values()]]
+
+
+@pytest.mark.parametrize("case, shape", with_shapes(LAYERS))
+def test_a_section_gives_the_same_bits_however_few_rows_it_takes(case, shape, team, monkeypatch):
+    rng = np.random.default_rng(10)
+    xs = [x.astype("float32") for x in case.draw(rng, 13, shape)]
+    for members in (1, 3):
+        team(members)
+        whole = passes(case, shape, xs)
+        with monkeypatch.context() as patch:
+            patch.setattr(planner, "STRETCH_BYTES", 1)
+            few = passes(case, shape, xs)
+        for a, b in zip(few, whole, strict=True):
+            same_forward(a, b, f"{members} members")
+
+
+def test_the_rows_of_a_section_are_those_that_a_cache_holds():
+    layers = [nn.Conv2D(16, 3, padding="same"), nn.Activation("relu"), nn.MaxPool2D(2)]
+    inputs = nn.Input((32, 32, 3))
+    h = inputs
+    for layer in layers:
+        h = layer(h)
+    model = nn.Model(inputs, nn.Dense(10)(nn.Flatten()(h)), seed=0)
+    model.compile("adam", "cross_entropy")
+    model.train_on_batch(np.zeros((64, 32, 32, 3), "float32"), np.zeros(64, int))
+    (plan,) = model._plans.values()
+    forward, backward = planner.Planner(plan).sections()
+    assert forward[0] == (4, False, planner.STRETCH_BYTES // (2 * 4 * 32 * 32 * 16))
+    assert (2, True) in [section[:2] for section in backward]  # pooling and activation
