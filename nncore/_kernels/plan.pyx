@@ -222,21 +222,21 @@ cdef class Loop:
         """A member's rows go through several ops a few at a time, so that an op finds in a cache
         what the one before it wrote: to each op it is as if so many more members had come."""
         cdef int op, _, pieces = 1
-        cdef Run part = run[0]
+        cdef int whole = run.member, members = run.members
         if section.meets:
-            threads.barrier(run.members)
-        if section.rows and run.rows > section.rows * run.members:
-            pieces = <int> ((run.rows - 1) // (section.rows * run.members) + 1)
-            part.members *= pieces
-            part.member *= pieces
+            threads.barrier(members)
+        if section.rows and run.rows > section.rows * members:
+            pieces = <int> ((run.rows - 1) // (section.rows * members) + 1)
+            run.members *= pieces
+            run.member *= pieces
         for _ in range(pieces):
             for op in range(section.first, section.end):
                 if backward:
-                    (<Op> self.backward_ops[op]).backward(&part)
+                    (<Op> self.backward_ops[op]).backward(run)
                 else:
-                    (<Op> self.forward_ops[op]).forward(&part)
-            part.member += 1
-        run.bad = part.bad
+                    (<Op> self.forward_ops[op]).forward(run)
+            run.member += 1
+        run.member, run.members = whole, members
 
     cdef double total_loss(self) noexcept nogil:
         """The sum over the outputs' losses."""

@@ -41,7 +41,7 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
             }
         }
     }
-    if (MASKED_STORES || t->to.last < LANES)
+    if (MASKS || t->to.last < LANES)
         NAME(tile_store)(&t->to, c, sum, R, W, 1);
     else
         NAME(tile_store)(&t->to, c, sum, R, W, 0);

@@ -21,7 +21,7 @@
 #define WIDTH 2
 #endif
 #define WIDE 4
-#define MASKED_STORES (VECTOR_BYTES == 64) /* cost so little there that all tiles end with them */
+#define MASKS (VECTOR_BYTES == 64) /* parts of vectors are no slower, but for loads that feed sums */
 /* A panel of B (DEPTH, WIDTH vectors) takes 48 KB or less, a block of A 256 KB. */
 #define DEPTH (VECTOR_BYTES == 64 ? 256 : 384)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
@@ -45,6 +45,7 @@ typedef struct {
     isize ldc, ars, acs, brs;
     isize M, K;
     isize last; /* columns of C in the last vector */
+    int cut;    /* rows of B end with those columns */
     int add;
     int a_packed;       /* A is one (K,R) after the other: acs = R, whatever R is */
     isize rows, longer; /* M is cut into `longer` tiles of `rows`, then some of one row less */
@@ -83,8 +84,8 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*s
     }
 }
 
-/* C (R, W vectors) = A (R,K) B (K, W vectors) [+ C] [+ bias]. All W vectors of B are readable: a
- * mask here would cost 4 % (Sapphire Rapids).
+/* C (R, W vectors) = A (R,K) B (K, W vectors) [+ C] [+ bias]. B is read in whole vectors, unless
+ * it is cut: masks cost 4 % (Sapphire Rapids).
  * R and W are constants wherever this is inlined, so `sum` is registers. */
 ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, const int R,
                                   const int W)
@@ -99,14 +100,25 @@ ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, 
      * each k (14 x 2: 168 GFLOP/s instead of 190, 16 x 1: 90 instead of 110). */
     const REAL *a8 = a + 8 * ars;
     __asm__("" : "+r"(a8));
-    for (isize k = 0; k < t->K; k++) {
-        EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
-        EACH_ROW EACH_VECTOR sum[r][w] += (r < 8 ? a[r * ars] : a8[(r - 8) * ars]) * row[w];
-        a += acs;
-        a8 += acs;
-        b += brs;
+#define ADD_PRODUCTS                                                                               \
+    EACH_ROW EACH_VECTOR sum[r][w] += (r < 8 ? a[r * ars] : a8[(r - 8) * ars]) * row[w];           \
+    a += acs;                                                                                      \
+    a8 += acs;                                                                                     \
+    b += brs;
+    if (MASKS && t->cut) {
+        const NAME(mask) last = NAME(mask_first)(t->last);
+        for (isize k = 0; k < t->K; k++) {
+            EACH_VECTOR row[w] = NAME(load_column)(b + w * LANES, w == W - 1, last);
+            ADD_PRODUCTS
+        }
+    } else {
+        for (isize k = 0; k < t->K; k++) {
+            EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
+            ADD_PRODUCTS
+        }
     }
-    if (MASKED_STORES || t->last < LANES)
+#undef ADD_PRODUCTS
+    if (MASKS || t->last < LANES)
         NAME(tile_store)(t, c, sum, R, W, 1);
     else
         NAME(tile_store)(t, c, sum, R, W, 0);
@@ -181,13 +193,16 @@ static void NAME(gemm_block)(NAME(tiles) *t, const REAL *b, isize brs, isize bcs
         const isize W = pieces(vectors, panels);
         const isize columns = MIN(N - n, W * LANES);
         t->last = columns - (W - 1) * LANES;
-        if (pack || columns < W * LANES) {
+        const isize beyond = W * LANES - columns;
+        if (pack || (beyond && !MASKS)) {
             NAME(pack_panel)(panel, W * LANES, b, brs, bcs, t->K, columns);
             t->b = panel;
             t->brs = W * LANES;
+            t->cut = 0;
         } else {
             t->b = b;
             t->brs = brs;
+            t->cut = beyond > 0;
         }
         vectors -= W;
         n += columns;
