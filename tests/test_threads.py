@@ -210,7 +210,7 @@ def test_training_has_the_same_bits_however_many_members_come(asked, rows, dtype
             same_bits(value, expected[name], f"{name}, {come} of {asked} members")
 
 
-# ---- sections: a few rows of a member go through several ops before the next ones -----------------
+# ---- sections: a few rows of a member go through several ops before the next ones ---------------
 
 
 def passes(case, shape, xs):
