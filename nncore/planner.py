@@ -116,9 +116,10 @@ class Planner:
         """How the team goes through the forward and the backward ops, each as a list of sections
         (number of ops, whether to meet before them, rows).
 
-        From one meeting to the next a member is alone with its rows. Where all of an op's rows
-        are more than a cache holds, ``rows`` of them go through the ops of a section at a time.
-        What weights an op has come anew for each such stretch, so one with many keeps apart.
+        Ops by rows, from one meeting to the next, leave a member alone with its rows. Where all of
+        an op's rows are more than a cache holds, ``rows`` of them go through the ops of a section
+        at a time. What weights an op has come anew for each such stretch, so one with many keeps
+        apart.
         """
         n = len(self.ops)
         return self._sections(self.ops, self.meets[:n]), self._sections(

@@ -192,6 +192,30 @@ def test_softmax_of_nan_and_infinity(dtype, isa):
     assert y[0, 7] == -np.inf and np.isnan(y[1]).all()
 
 
+# ---- optimizers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("units", [1, 7, 16, 37])
+def test_adam_in_float(units, isa):
+    """Gradients of all sizes: none, tiny, and so large that their squares overflow."""
+    rng = np.random.default_rng(units)
+    model = nn.Sequential([nn.Input((5,)), nn.Dense(units, use_bias=False)], seed=0)
+    model.compile(nn.Adam(1e-3), "mse")
+    g = rng.normal(size=(units, 5)) * 10.0 ** rng.integers(-20, 10, (units, 5))
+    g[0, :3] = 0, 1e21, -1e-30
+    w = model.params["0.weight"].astype(float)
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for step in (1, 2, 3):
+        model.forward(np.zeros((2, 5), "float32"), training=True)
+        model.backward(np.zeros((2, units), "float32"))
+        model.grads["0.weight"][...] = g
+        model.apply_gradients()
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        v[v > np.finfo("f").max] = np.inf
+        w -= 1e-3 / (1 - 0.9**step) * m / (np.sqrt(v / (1 - 0.999**step)) + 1e-7)
+    np.testing.assert_allclose(model.params["0.weight"], w, rtol=0, atol=4e-7)
+
+
 # ---- the floating-point environment --------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ cdef void embedding_forward(Embedding op, Run *run, real *_) noexcept nogil:
     for i in range(begin * op.x.size, end * op.x.size):
         row = row_number(x[i], op.V)
         if row < 0:
-            run.bad = op.number
+            run.bad = run.bad or op.number
             op.wrong = x[i]
             memset(y + i * D, 0, D * sizeof(real))
         else:

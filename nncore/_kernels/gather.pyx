@@ -176,7 +176,7 @@ cdef void gather(Gather op, Run *run, real *_) noexcept nogil:
                 row = op.order[run.first + r]
                 convert_any(x + r * n, op.data + row * bytes, op.kind, n)
     if op.check and not finite(x + begin * n, (end - begin) * n):
-        run.bad = op.number
+        run.bad = run.bad or op.number
 
 
 def all_finite(array):

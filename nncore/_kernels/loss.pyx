@@ -132,14 +132,14 @@ cdef double cross_entropy_forward(CrossEntropy op, Run *run, isize begin, isize 
         if op.labels:
             label = label_at(op, target, r)
             if label < 0:
-                run.bad = op.number
+                run.bad = run.bad or op.number
                 continue
             part = (1 - s) * (<double> log_sum[r] - x[r * C + label])
         elif s < 1:
             for c in range(C):
                 t = target[r * C + c]
                 if not t >= 0:
-                    run.bad = op.number
+                    run.bad = run.bad or op.number
                 if t != 0:
                     part += (1 - s) * t * (<double> log_sum[r] - x[r * C + c])
         if s > 0:
@@ -243,7 +243,7 @@ cdef double binary_forward(BinaryCrossEntropy op, Run *run, isize begin, isize e
             k = first * op.n + r * n + i
             t = target[k]
             if not 0 <= t <= 1:
-                run.bad = op.number
+                run.bad = run.bad or op.number
             t = (1 - s) * t + s / 2
             part += <double> softplus[k] - t * x[k]
         loss += weight_at(weight, weights, first + r, P) * part

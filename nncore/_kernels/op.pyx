@@ -49,7 +49,9 @@ cdef class Op:
     Facts for the planner, set by each op where they differ from the defaults here:
 
     - ``forward_by_rows``, ``backward_by_rows``: a member reads and writes only its own rows of
-      the batch, so that no barrier is needed between two such ops;
+      the batch, so that no barrier is needed between two such ops. It may be called several times
+      in a pass, as so many members with fewer rows each: then ``run.member`` and ``run.members``
+      say what `share` needs, and nothing about the team;
     - ``backward_reads_x``, ``backward_reads_y``: the values must be kept for the backward pass;
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;

@@ -15,7 +15,7 @@ cdef struct Member:              # what a member tells the others, on a cache li
     bint refused                 # the update: loss or gradient was not finite
     char padding[120]
 
-cdef struct Section:             # of a pass: ops that each member runs without waiting for others
+cdef struct Section:             # of a pass: an op, or several by rows, between which nobody waits
     int first, end
     bint meets                   # at a barrier before it
     Py_ssize_t rows              # that go through all of the ops before the next rows; 0: all rows

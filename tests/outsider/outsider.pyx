@@ -20,6 +20,7 @@ cdef class Twice(Op):
         self.connect((x,), (y,))
         self.x, self.y = x, y
         self.backward_reads_x = False
+        self.forward_by_rows = False  # or a member may come as several
 
     cdef void forward(self, Run *run) noexcept nogil:
         cdef Py_ssize_t begin, end, i

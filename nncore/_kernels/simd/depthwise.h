@@ -160,7 +160,7 @@ static void NAME(depthwise_dense_row)(NAME(depthwise_line) t, isize columns, isi
     NAME(depthwise_row)(t, columns - groups * beside, E);
 }
 
-/* ---- 3 x 3: x where it is, and each of its pixels loaded once for the windows that see it ---- */
+/* ---- 3 x 3: x where it is, and a pixel loaded once for all windows of a tile that see it ---- */
 
 /* One vector of channels of some rows of y. */
 typedef struct {

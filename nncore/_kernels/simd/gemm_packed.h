@@ -68,7 +68,7 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
             t.b = packed;
             t.brs = W * LANES;
             t.bias = bias && k == 0 ? bias + n : NULL;
-            if (far) {
+            if (far && M > 2 * t.rows) {
                 t.ahead = (NAME(stretch)){packed + t.K * W * LANES, t.K, W * LANES, W * LANES, 0};
                 t.ahead.share = t.K * t.rows / M + 1;
             }

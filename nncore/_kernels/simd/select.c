@@ -26,14 +26,15 @@ static int runs_avx512(void)
 
 simd_tables simd_select(const char *isa)
 {
+    int one_stream = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const int one_stream = __builtin_cpu_is("amd"); /* measured: gemm_dot.h */
+    one_stream = __builtin_cpu_is("amd"); /* as measured on Zen 5: gemm_dot.h */
     if ((!isa || !strcmp(isa, "avx512")) && runs_avx512())
         return (simd_tables){&f32_avx512, &f64_avx512, one_stream};
     if ((!isa || !strcmp(isa, "avx2")) && runs_avx2())
         return (simd_tables){&f32_avx2, &f64_avx2, one_stream};
 #endif
-    if (!isa || !strcmp(isa, "baseline")) return (simd_tables){&f32_baseline, &f64_baseline, 0};
+    if (!isa || !strcmp(isa, "baseline")) return (simd_tables){&f32_baseline, &f64_baseline, one_stream};
     return (simd_tables){NULL, NULL, 0};
 }

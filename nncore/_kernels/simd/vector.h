@@ -102,7 +102,7 @@ ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
 #endif
 #undef X86_
 
-/* A whole vector, or the part of one: `whole` is a constant. */
+/* A whole vector, or the part of one. */
 ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m) {
     return whole ? NAME(load)(p) : NAME(load_part)(p, m);
 }
