@@ -42,7 +42,8 @@ cdef isize gates_together(Recurrence op, const isize *at, isize g, isize end,
 cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) noexcept nogil
 cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil
 cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
-                           bint of_x, isize gate, isize end, char *scratch) noexcept nogil
+                           bint of_x, isize gate, isize end, bint from_end,
+                           char *scratch) noexcept nogil
 cdef void multiply_transposed(Recurrence op, Shard *s, real *dh, isize ldd, const real *dz,
                               isize rows, isize gate, isize end, bint add) noexcept nogil
 

@@ -23,10 +23,10 @@ cdef enum:
     UNIT = 16            # members' units start at multiples of this: a vector, a cache line
     FEW_ROWS = 2         # a member's, that repay its reading all the weights from its cache;
     FEW_FAR_ROWS = 8     # and from farther away. Below, members share the units instead,
-    SPLIT_WORK = 200000  # if a step has so many operations; else one member does it all
+    SPLIT_WORK = 60000   # if a step has so many operations; else one member does it all
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
-    NEAR = 1 << 20       # so it does for one or two rows, if the weights have more bytes than this
+    NEAR = 1 << 20       # so it does for two rows, if the weights have more bytes than this
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
     DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots
 
@@ -80,7 +80,7 @@ cdef class Recurrence(Op):
         self.ldh = odd_lines(self.H, itemsize)
         self.most = rows
         cdef isize size = self.G * self.H * self.H * itemsize
-        self.packs = rows * self.T >= PACKED_ROWS and (rows > 2 or size <= NEAR)
+        self.packs = rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
         self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
@@ -225,8 +225,9 @@ cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) no
     """W_ih^T and W_hh^T for the shard's units; if they are all of them, a part of these."""
     pack_gates(op, s, part, parts, <real *> op.packed_ih.data,
                <const real *> op.weight_ih.data, op.I, op.x_at)
-    pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
-               <const real *> op.weight_hh.data, op.H, op.h_at)
+    if op.most > 1:
+        pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
+                   <const real *> op.weight_hh.data, op.H, op.h_at)
 
 
 cdef void pack_gates(Recurrence op, Shard *s, int part, int parts, real *packed,
@@ -247,36 +248,54 @@ cdef inline isize filled_units(isize n) noexcept nogil:
 
 
 cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
-                           bint of_x, isize gate, isize end, char *scratch) noexcept nogil:
-    """z = a W_ih^T + b, or z += a W_hh^T, for the gates gate..end and this member's units."""
+                           bint of_x, isize gate, isize end, bint from_end,
+                           char *scratch) noexcept nogil:
+    """z = a W_ih^T + b, or z += a W_hh^T, for the gates gate..end and this member's units.
+
+    from_end: one row reads the weights from their end. Steps that take turns in this find in the
+    cache what the step before read last; all in one direction would find nothing in a cache that
+    is smaller than the weights.
+    """
     cdef const isize *at = &op.x_at[0] if of_x else &op.h_at[0]
+    cdef isize n
+    while gate < end:
+        n = gates_together(op, at, gate, end, s.whole)
+        if from_end and n == 1:
+            end -= 1
+            multiply_gates(op, s, z, a, lda, rows, of_x, end, 1, True, scratch)
+        else:
+            multiply_gates(op, s, z, a, lda, rows, of_x, gate, n, from_end, scratch)
+            gate += n
+
+
+cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
+                         bint of_x, isize gate, isize n, bint from_end,
+                         char *scratch) noexcept nogil:
+    """The same for n gates whose columns are neighbours in z."""
     cdef const real *weight = <const real *> (op.weight_ih.data if of_x else op.weight_hh.data)
     cdef const real *bias = <const real *> op.bias.data
     cdef const real *packed
     cdef const real *addend
-    cdef isize K = op.I if of_x else op.H, n, units, column
-    while gate < end:
-        n = gates_together(op, at, gate, end, s.whole)
-        units = n * op.H if s.whole else s.end - s.begin
-        column = at[gate] + s.begin
-        addend = bias + column if of_x else NULL
-        if units <= 0:
-            pass
-        elif op.packs:
-            packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
-            gemm_packed(z + column, op.ldz, a, lda,
-                        packed + (gate * filled_units(op.H) + s.begin) * K, op.most, rows, units, K,
-                        not of_x, addend)
-        elif rows == 1:
-            gemv(z + column, a, weight + (gate * op.H + s.begin) * K, K, units, K,
-                 addend if of_x else z + column, op.G * op.H * K * sizeof(real))
-        elif rows <= DOT_ROWS:
-            gemm_dot(z + column, op.ldz, a, lda, weight + (gate * op.H + s.begin) * K, K, rows,
-                     units, K, not of_x, addend)
-        else:
-            gemm(z + column, op.ldz, a, lda, 1, weight + (gate * op.H + s.begin) * K, 1, K, rows,
-                 units, K, not of_x, addend, scratch)
-        gate += n
+    cdef isize K = op.I if of_x else op.H
+    cdef isize units = n * op.H if s.whole else s.end - s.begin
+    cdef isize column = (op.x_at[gate] if of_x else op.h_at[gate]) + s.begin
+    z += column
+    addend = bias + column if of_x else NULL
+    if units <= 0:
+        return
+    if op.packs and (of_x or op.most > 1):
+        packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
+        gemm_packed(z, op.ldz, a, lda, packed + (gate * filled_units(op.H) + s.begin) * K, op.most,
+                    rows, units, K, not of_x, addend)
+        return
+    weight += (gate * op.H + s.begin) * K
+    if rows == 1:
+        gemv(z, a, weight, K, units, K, addend if of_x else z, op.G * op.H * K * sizeof(real),
+             from_end)
+    elif rows <= DOT_ROWS:
+        gemm_dot(z, op.ldz, a, lda, weight, K, rows, units, K, not of_x, addend)
+    else:
+        gemm(z, op.ldz, a, lda, 1, weight, 1, K, rows, units, K, not of_x, addend, scratch)
 
 
 cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil:

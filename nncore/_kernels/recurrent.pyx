@@ -117,7 +117,7 @@ cdef void forward_shard(Recurrent op, Run *run, Shard *s, real *_) noexcept nogi
         if not s.whole:
             threads.barrier(run.members)
         multiply_weights(op, s, z, row_of(op.xs.data, row, op.ldx, _), op.ldx,
-                         s.first[end] - s.first[start], True, 0, op.G, run.scratch)
+                         s.first[end] - s.first[start], True, 0, op.G, False, run.scratch)
         if op.kind == CELL_GRU:  # m begins with its bias
             for r in range(s.first[end] - s.first[start]):
                 memcpy(z + r * op.ldz + 3 * op.H + s.begin,
@@ -184,7 +184,7 @@ cdef void forward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noexc
             threads.barrier(run.members)
     if moves:
         multiply_weights(op, s, z, operand, op.ldh, rows, False, 0,
-                         2 if op.kind == CELL_GRU_BEFORE else op.G, run.scratch)
+                         2 if op.kind == CELL_GRU_BEFORE else op.G, t & 1, run.scratch)
     if op.kind == CELL_GRU_BEFORE:
         for r in range(rows):
             cell(CELL_GRU_RESET, False, op.H, n, z + r * op.ldz + s.begin, <real *> NULL,
@@ -193,7 +193,8 @@ cdef void forward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noexc
         if not s.whole:
             threads.barrier(run.members)
         if moves:
-            multiply_weights(op, s, z, z + 3 * op.H, op.ldz, rows, False, 2, 3, run.scratch)
+            multiply_weights(op, s, z, z + 3 * op.H, op.ldz, rows, False, 2, 3, t & 1,
+                             run.scratch)
     for r in range(rows):
         b = s.order[r]
         y = NULL

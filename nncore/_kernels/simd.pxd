@@ -72,7 +72,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
                       isize M, isize N, isize K, int add, const float *bias) noexcept nogil
         void (*gemv)(float *y, const float *x, const float *b, isize ldb, isize N, isize K,
-                     const float *bias, int together) noexcept nogil
+                     const float *bias, int together, int from_end) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, float *y, isize at, isize n) noexcept nogil
@@ -187,7 +187,7 @@ cdef extern from "simd/simd.h" nogil:
                       isize ldb, isize M, isize N, isize K, int add,
                       const double *bias) noexcept nogil
         void (*gemv)(double *y, const double *x, const double *b, isize ldb, isize N, isize K,
-                     const double *bias, int together) noexcept nogil
+                     const double *bias, int together, int from_end) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, double *y, isize at, isize n) noexcept nogil
@@ -330,13 +330,13 @@ cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const re
 
 
 cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
-                      const real *bias, isize bytes) noexcept nogil:
+                      const real *bias, isize bytes, bint from_end=False) noexcept nogil:
     """bytes: of the whole matrix, of which b may be a member's part."""
     cdef int together = bytes > FAR or not one_stream
     if real is float:
-        f32.gemv(y, x, b, ldb, N, K, bias, together)
+        f32.gemv(y, x, b, ldb, N, K, bias, together, from_end)
     else:
-        f64.gemv(y, x, b, ldb, N, K, bias, together)
+        f64.gemv(y, x, b, ldb, N, K, bias, together, from_end)
 
 
 cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,

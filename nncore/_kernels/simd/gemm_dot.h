@@ -134,8 +134,8 @@ static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const R
 
 /* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here.
  * GB/s, row after row asked for GEMV_AHEAD bytes before it is needed, and eight rows together, not
- * asked for: Zen 5, from L2 238 and 127, from memory 62 and 74; Sapphire Rapids, from L2 93 and
- * 130, from L3 29 and 30. */
+ * asked for: Zen 5, from L2 238 and 127, from memory 62 and 74; Zen 4, from L2 75 and 118, from L3
+ * 75 and 85; Sapphire Rapids, from L2 93 and 130, from L3 29 and 30. */
 #define GEMV_AHEAD 2048
 
 /* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a
@@ -167,20 +167,32 @@ ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isi
 #undef EACH
 }
 
-static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N, isize K,
-                       const REAL *bias, int together)
+/* The first n of eight elements of y: what follows from n is known where n is a constant. */
+ALWAYS_INLINE void NAME(gemv_eight)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize n,
+                                    isize K, const REAL *bias, int together)
 {
-    if (K < 4 * LANES) together = 1; /* too short for parts */
     NAME(vec) sum[8];
-    for (isize n = 0; n < N; n += 8, b += 8 * ldb) {
-        const isize rows = MIN(8, N - n);
-        if (together)
-            NAME(gemv_rows)(sum, b, ldb, rows, x, K, 8, 1);
+    if (together)
+        NAME(gemv_rows)(sum, b, ldb, n, x, K, 8, 1);
+    else
+        for (isize r = 0; r < 8; r++)
+            NAME(gemv_rows)(sum + r, b + MIN(r, n - 1) * ldb, ldb, 1, x, K, 1, 4);
+    for (isize r = 0; r < n; r += BLOCK)
+        NAME(store_dots)(y + r, NAME(add_lanes)(sum + r), n - r, bias ? bias + r : NULL, 0);
+}
+
+/* from_end: the last elements first, so that what was read last is read next, from the cache. */
+static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N, isize K,
+                       const REAL *bias, int together, int from_end)
+{
+    const isize eights = pieces(N, 8);
+    if (K < 4 * LANES) together = 1; /* too short for parts */
+    for (isize i = 0; i < eights; i++) {
+        const isize n = 8 * (from_end ? eights - 1 - i : i);
+        const REAL *const addend = bias ? bias + n : NULL;
+        if (together && n + 8 <= N)
+            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, 8, K, addend, 1);
         else
-            for (isize r = 0; r < 8; r++)
-                NAME(gemv_rows)(sum + r, b + MIN(r, rows - 1) * ldb, ldb, 1, x, K, 1, 4);
-        for (isize r = 0; r < rows; r += BLOCK)
-            NAME(store_dots)(y + n + r, NAME(add_lanes)(sum + r), rows - r,
-                             bias ? bias + n + r : NULL, 0);
+            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, MIN(N - n, 8), K, addend, together);
     }
 }

@@ -75,9 +75,9 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
                          isize M, isize N, isize K, int add, const real *bias);                    \
         /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. together: eight rows of B are     \
-         * read at a time, else one after the other */                                             \
+         * read at a time, else one after the other; from_end: the last elements first */          \
         void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
-                     const real *bias, int together);                                              \
+                     const real *bias, int together, int from_end);                                \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
         /* y[at..at+n] = sigma(y + plus), see above */                                             \
