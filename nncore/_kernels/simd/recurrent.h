@@ -5,6 +5,9 @@
  * then the gates' values; backward, their gradients take the same places. dh is the gradient of h
  * on entry; on return that part of the gradient of h_prev which takes no way through a product.
  *
+ * Forward, what depends on other gates' values has a loop of its own: a chain of three functions is
+ * longer than a processor looks ahead (Zen 4, 128 units of an LSTM: 243 ns instead of 321).
+ *
  * Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; Cho et al. 2014.
  * Errors are those of sigmoid and tanh in elementary.h. */
 #include "elementary.h"
@@ -62,11 +65,10 @@ CELL(lstm_forward)
     {
         const REAL i = NAME(sigmoid)(zi[j]), f = NAME(sigmoid)(zf[j]);
         const REAL g = NAME(tanh)(zg[j]), o = NAME(sigmoid)(zo[j]);
-        const REAL now = f * c_prev[j] + i * g;
         zi[j] = i, zf[j] = f, zg[j] = g, zo[j] = o;
-        c[j] = now;
-        h[j] = o * NAME(tanh)(now);
+        c[j] = f * c_prev[j] + i * g;
     }
+    EACH_UNIT h[j] = zo[j] * NAME(tanh)(c[j]);
 }
 
 /* dc is the gradient of c by way of later steps; on return that of c_prev */
@@ -99,10 +101,16 @@ CELL(gru_forward)
     const REAL *h_prev = s->h_prev;
     EACH_UNIT
     {
-        const REAL r = NAME(sigmoid)(zr[j]), u = NAME(sigmoid)(zz[j]);
-        const REAL now = NAME(tanh)(zn[j] + r * zm[j]);
-        zn[j] = now, zr[j] = r, zz[j] = u;
-        h[j] = now + u * (h_prev[j] - now);
+        const REAL r = NAME(sigmoid)(zr[j]);
+        zr[j] = r;
+        zz[j] = NAME(sigmoid)(zz[j]);
+        zn[j] += r * zm[j];
+    }
+    EACH_UNIT
+    {
+        const REAL now = NAME(tanh)(zn[j]);
+        zn[j] = now;
+        h[j] = now + zz[j] * (h_prev[j] - now);
     }
 }
 
