@@ -1,8 +1,10 @@
-"""Fusion: in a plan that does not train, a product or convolution does itself what follows it.
+"""Fusion: an op does itself what follows it, or comes before it, while the numbers are at hand.
 
-Normalization by running statistics disappears in a convolution's weights; an addition and an
-activation are applied to a piece of the output while it is in a cache. Training keeps the ops
-apart: their backward passes need what lies in between.
+In a plan that does not train, normalization by running statistics disappears in a convolution's
+weights, and products and convolutions apply an addition and an activation to a piece of their
+output while it is in a cache. Training keeps these apart: their backward passes need what lies in
+between. In every plan, the maximum of windows takes the relu before it in: max(relu(x)) is
+relu(max(x)).
 """
 
 from __future__ import annotations
@@ -10,18 +12,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nncore._kernels.finishing import Finishing
+from nncore._kernels.pooling import MaxPool
 from nncore.planner import root
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Op, Tensor
 
 
-def fuse(ops: list[Op], outputs: list[Tensor]) -> None:
-    """Takes out of ``ops`` those that the one before can do; ``outputs`` must stay visible."""
+def fuse(ops: list[Op], outputs: list[Tensor], training: bool) -> None:
+    """Takes out of ``ops`` those that a neighbour can do; ``outputs`` must stay visible."""
     readers: dict[Tensor, list[Op | None]] = {root(y): [None] for y in outputs}
     for op in ops:
         for x in {*op.inputs, *op.saved}:
             readers.setdefault(root(x), []).append(op)
+    if not training:
+        _finish(ops, readers)
+    for op in list(ops):
+        if isinstance(op, MaxPool):
+            (x,) = op.inputs
+            if x.producer and op.takes(x.producer) and readers[root(x)] == [op]:
+                ops.remove(x.producer)
+                op.take(x.producer)
+
+
+def _finish(ops: list[Op], readers: dict[Tensor, list[Op | None]]) -> None:
+    """Products and convolutions take what follows them."""
     known: set[Tensor] = set()
     for op in list(ops):
         while isinstance(op, Finishing):

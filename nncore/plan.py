@@ -302,8 +302,7 @@ class Plan(Steps, Loop):
             taken.append(root(self.outputs[i]))
 
     def _compile(self) -> None:
-        if not self.training:
-            fuse(self.ops, self.outputs)
+        fuse(self.ops, self.outputs, self.training)
         planner = Planner(self)
         self._tensors += [tensor for op in self.ops for tensor in op.kept]
         storages = planner.place(self.most_rows)

@@ -1,4 +1,4 @@
-"""Plans that do not train fuse ops, keep packed weights, and go through long inputs in stretches.
+"""Plans fuse ops; those that do not train keep packed weights, and take long inputs in stretches.
 
 None of this may be seen from outside: results are those of the plain plan, for the weights as they
 are at the time of the call, whoever changed them.
@@ -63,8 +63,8 @@ def idle_plans(model: nn.Model) -> list[Plan]:
     return [plan for _, plan in plans if plan]
 
 
-def ops(model: nn.Model, rows: int = 1) -> list[str]:
-    found = Plan(model.graph, model._parameters, "inference", rows).ops
+def ops(model: nn.Model, rows: int = 1, purpose: str = "inference") -> list[str]:
+    found = Plan(model.graph, model._parameters, purpose, rows).ops
     return [type(op).__name__ for op in found if type(op).__name__ != "Gather"]
 
 
@@ -125,6 +125,54 @@ def test_what_is_fused_runs_as_one_op():
     assert after(block) == [conv, conv]
     # Read twice: what the convolution gives must be there for both.
     assert after(nn.Residual([nn.Activation("relu")])) == [conv, "Activation", "Add"]
+
+
+POOLS = {
+    "tiles": nn.MaxPool2D(2),
+    "overlapping": nn.MaxPool2D(3, 1, padding="same"),
+    "apart": nn.MaxPool2D(2, 3),
+    "global": nn.GlobalMaxPool2D(),
+    "one axis": nn.MaxPool1D(3),
+}
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("channels", [3, 20])
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_maximum_takes_the_relu_before_it(monkeypatch, team, pool, channels, members):
+    """Also where windows have ties, nothing above 0, or NaN."""
+    team(members)
+    x = np.random.default_rng(0).integers(-3, 2, (5, 7, 9, channels)).astype(np.float32)
+    x[0, :4, :4] = -1
+    x[1, 2, 3] = np.nan
+    if pool == "one axis":
+        x = x.reshape(5, 63, channels)
+    layers = [nn.Input(x.shape[1:]), nn.Activation("relu"), POOLS[pool]]
+    results = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr("nncore.plan.fuse", lambda *_: None)
+        model = nn.Sequential(layers)
+        y = model.forward(x)
+        dy = 1.0 + np.arange(y.size).reshape(y.shape)
+        results.append((y, model.backward(dy), model(x)))
+    for fused, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(fused, expected)
+
+
+def test_a_relu_that_something_else_reads_stays():
+    def after(*layers):
+        return ops(nn.Sequential([nn.Input((4, 4, 1)), *layers]), purpose="training")
+
+    relu, pool = nn.Activation("relu"), nn.MaxPool2D(3, 1, "same")
+    assert after(relu, pool) == ["MaxPool"]
+    assert after(nn.Activation("gelu"), pool) == ["Activation", "MaxPool"]
+    assert after(relu, nn.Residual([pool])) == ["Activation", "MaxPool", "Add"]
+    x = nn.Input((4, 4, 1))
+    h = relu(x)
+    model = nn.Model(x, [h, pool(h)])
+    first, second = model(np.full((1, 4, 4, 1), -1.0))
+    assert not first.any() and not second.any()
 
 
 def test_an_output_of_the_network_stays_what_it_is():

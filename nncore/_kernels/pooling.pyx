@@ -2,6 +2,7 @@
 
 Members share the examples of the batch. A signal (T,C) is an image of one row.
 """
+from nncore._kernels.activation cimport Activation
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, pool_windows
 
@@ -31,12 +32,26 @@ cdef class MaxPool(Pool):
     ``cell``, like y, keeps the number of that cell, an integer as large as a number of y; None in
     inference. Bytes would be 5 % faster with AVX-512 and slower without; to find the cells again
     would read x once more, which takes three times as long as writing them ((64,28,28,32), 2x2).
+
+    With ``relu``, y = max(relu(x)) = relu(max(x)), so that nothing as large as x has to be made for
+    it, nor for its gradient.
     """
     cdef Tensor cell
+    cdef bint relu
 
     def __init__(self, Tensor x, Tensor y, Tensor cell, *geometry):
         super().__init__(x, y, *geometry, saved=() if cell is None else (cell,))
         self.cell = cell
+
+    def takes(self, Op op):
+        """Whether this op can do what op, which makes x for it alone, does."""
+        return isinstance(op, Activation) and (<Activation> op).name == "relu"
+
+    def take(self, Op op):
+        """Does what op does, too."""
+        self.relu = True
+        self.inputs = op.inputs
+        self.x = op.inputs[0]
 
     cdef void forward(self, Run *run) noexcept nogil:
         cdef isize begin, end, i, size = self.x.size, to = self.y.size
@@ -46,11 +61,11 @@ cdef class MaxPool(Pool):
             if self.is_double:
                 f64.max_pool(<double *> self.y.data + i * to,
                              <double *> cell + i * to if cell != NULL else NULL,
-                             <const double *> self.x.data + i * size, &self.s)
+                             <const double *> self.x.data + i * size, &self.s, self.relu)
             else:
                 f32.max_pool(<float *> self.y.data + i * to,
                              <float *> cell + i * to if cell != NULL else NULL,
-                             <const float *> self.x.data + i * size, &self.s)
+                             <const float *> self.x.data + i * size, &self.s, self.relu)
 
     cdef void backward(self, Run *run) noexcept nogil:
         cdef isize begin, end, i, size = self.x.size, to = self.y.size

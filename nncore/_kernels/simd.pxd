@@ -107,7 +107,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
         void (*max_pool)(float *y, float *cell, const float *x,
-                         const pool_windows *s) noexcept nogil
+                         const pool_windows *s, int relu) noexcept nogil
         void (*max_pool_backward)(float *dx, const float *dy, const float *cell,
                                   const pool_windows *s, int add) noexcept nogil
         void (*sum_pool)(float *y, const float *x, const pool_windows *s, int mean,
@@ -222,7 +222,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,
                            double scale, int add) noexcept nogil
         void (*max_pool)(double *y, double *cell, const double *x,
-                         const pool_windows *s) noexcept nogil
+                         const pool_windows *s, int relu) noexcept nogil
         void (*max_pool_backward)(double *dx, const double *dy, const double *cell,
                                   const pool_windows *s, int add) noexcept nogil
         void (*sum_pool)(double *y, const double *x, const pool_windows *s, int mean,

@@ -33,9 +33,12 @@ ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean) {
 /* ---- the maximum, and the number of the cell that has it ---- */
 
 /* y, and cell unless NULL, of one vector of channels of one window; x is at the window's origin.
- * NaN counts as larger than numbers, as in PyTorch; of equal numbers the first one stays. */
+ * NaN counts as larger than numbers, as in PyTorch; of equal numbers the first one stays.
+ *
+ * relu: y = relu(the maximum), the maximum of relu(x). Where that is 0 no cell has a gradient, so
+ * its number is -1. */
 ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s,
-                                       NAME(window) in, int whole, NAME(mask) m) {
+                                       NAME(window) in, int relu, int whole, NAME(mask) m) {
     const isize row = s->W * s->C;
     NAME(vec) most = NAME(load_lanes)(x + in.i0 * row + in.j0 * s->C, whole, m);
     NAME(ivec) at = (NAME(ivec)){0} + (NAME(integer))(in.i0 * s->kw + in.j0);
@@ -48,13 +51,17 @@ ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, const
                 at = (larger & (NAME(integer))(i * s->kw + j)) | (~larger & at);
         }
     }
+    if (relu) {
+        at |= most <= 0;
+        most = (NAME(vec))((NAME(ivec))most & ~(most < 0));
+    }
     NAME(store_lanes)(y, whole, m, most);
     if (cell)
         NAME(store_lanes)(cell, whole, m, (NAME(vec))at);
 }
 
 ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
-                                        const pool_windows *s) {
+                                        const pool_windows *s, int relu) {
     const isize C = s->C, last = C - C % LANES;
     const NAME(mask) m = NAME(mask_first)(C - last);
     for (isize p = 0; p < s->P; p++) {
@@ -63,18 +70,18 @@ ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
             const REAL *from = x + in.origin;
             isize c = 0;
             for (; c < last; c += LANES)
-                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, 1, m);
+                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, relu, 1, m);
             if (c < C)
-                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, 0, m);
+                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, relu, 0, m);
         }
     }
 }
 
-static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s) {
+static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s, int relu) {
     if (cell)
-        NAME(max_of_windows)(y, cell, x, s);
+        NAME(max_of_windows)(y, cell, x, s, relu);
     else
-        NAME(max_of_windows)(y, NULL, x, s);
+        NAME(max_of_windows)(y, NULL, x, s, relu);
 }
 
 /* One vector of channels; dx is at the window's origin. first: nothing is there yet. */
@@ -99,6 +106,8 @@ ALWAYS_INLINE void NAME(give_to_cell)(REAL *dx, const REAL *dy, const REAL *cell
     for (isize c = 0; c < s->C; c++) {
         NAME(integer) at;
         memcpy(&at, cell + c, sizeof at);
+        if (at < 0)
+            continue;
         const int i = (int)at / (int)s->kw, j = (int)at % (int)s->kw;
         dx[(i * s->W + j) * s->C + c] += dy[c];
     }

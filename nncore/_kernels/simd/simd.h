@@ -124,7 +124,7 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*dropout_apply)(real *y, const real *x, const uint8_t *keep, isize n, double scale,  \
                               int add);                                                            \
         /* Pooling, one image; see pooling.h. cell (P,Q,C): integers as large as real, or NULL */  \
-        void (*max_pool)(real *y, real *cell, const real *x, const pool_windows *s);               \
+        void (*max_pool)(real *y, real *cell, const real *x, const pool_windows *s, int relu);     \
         void (*max_pool_backward)(real *dx, const real *dy, const real *cell,                      \
                                   const pool_windows *s, int add);                                 \
         void (*sum_pool)(real *y, const real *x, const pool_windows *s, int mean, int add);        \
