@@ -13,6 +13,8 @@ cdef struct Array:
 
 # Looks at an ndarray of real numbers, contiguous and aligned; False where it is anything else.
 cdef bint look(object array, Array *found) except -1
+# Looks at a vector of numbers of this kind; TypeError where it is anything else.
+cdef int look_at_vector(object array, int kind, Array *found) except -1
 cdef char *array_data(object array)  # where an ndarray's memory is
 cdef object copied(object array)     # an ndarray of the same numbers
 # An uninitialised ndarray (rows, *shape) of float64 or float32.

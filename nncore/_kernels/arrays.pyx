@@ -122,6 +122,12 @@ cdef bint look(object array, Array *found) except -1:
     return True
 
 
+cdef int look_at_vector(object array, int kind, Array *found) except -1:
+    if not look(array, found) or found.axes != 1 or found.kind != kind:
+        raise TypeError(f"received {array!r}; expected a vector of {DTYPES[kind]}")
+    return 0
+
+
 cdef char *array_data(object array):
     if layout_known:
         return (<Fields *> <void *> array).data

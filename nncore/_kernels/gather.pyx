@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 import numpy
 
 from nncore._kernels.arrays cimport (DOUBLE, FLOAT, INT8, INT16, INT32, INT64, UINT8, UINT16,
-                                     UINT32, Array, look)
+                                     UINT32, Array, look, look_at_vector)
 from nncore._kernels.op cimport Op, Run, Tensor, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
@@ -128,18 +128,21 @@ cdef class Gather(Op):
         self.owner = self.order_owner = None
         self.data, self.order, self.rows = NULL, NULL, 0
 
-    def read(self, array, const Py_ssize_t[::1] order=None):
-        """Reads this array from now on, its rows in this order; returns whether it can."""
-        cdef Py_ssize_t row
+    def read(self, array, order=None):
+        """Reads this array from now on, its rows in this order, a vector of intp; returns whether
+        it can."""
+        cdef Array found
+        cdef const Py_ssize_t *rows
+        cdef Py_ssize_t i
         if not self.open(array):
             return False
         if order is not None:
-            for row in order:
-                if not 0 <= row < self.rows:
-                    raise IndexError(f"row {row} of an array of {self.rows} rows")
-            self.order_owner = order
-            self.order = &order[0] if order.shape[0] else NULL
-            self.rows = order.shape[0]
+            look_at_vector(order, INT64 if sizeof(Py_ssize_t) == 8 else INT32, &found)
+            rows = <const Py_ssize_t *> found.data
+            for i in range(found.shape[0]):
+                if not 0 <= rows[i] < self.rows:
+                    raise IndexError(f"row {rows[i]} of an array of {self.rows} rows")
+            self.order_owner, self.order, self.rows = order, rows, found.shape[0]
             self.direct = False
         return True
 
@@ -181,14 +184,11 @@ cdef void gather(Gather op, Run *run, real *_) noexcept nogil:
 
 def all_finite(array):
     """Whether an array of numbers has neither NaN nor infinity."""
-    cdef const float[::1] singles
-    cdef const double[::1] doubles
+    cdef Array found
     if array.dtype.kind != "f":
         return True
-    if array.flags.c_contiguous and array.dtype.char == "f" and array.dtype.isnative:
-        singles = array.reshape(-1)
-        return bool(finite(&singles[0], singles.shape[0])) if singles.shape[0] else True
-    if array.flags.c_contiguous and array.dtype.char == "d" and array.dtype.isnative:
-        doubles = array.reshape(-1)
-        return bool(finite(&doubles[0], doubles.shape[0])) if doubles.shape[0] else True
-    return all(bool(numpy.isfinite(row).all()) for row in array)
+    if look(array, &found) and found.kind == FLOAT:
+        return bool(f32.all_finite(<const float *> found.data, array.size))
+    if look(array, &found) and found.kind == DOUBLE:
+        return bool(f64.all_finite(<const double *> found.data, array.size))
+    return all(bool(numpy.isfinite(row).all()) for row in numpy.atleast_1d(array))

@@ -10,7 +10,7 @@ from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from nncore._kernels cimport threads
-from nncore._kernels.arrays cimport Array, array_data, look, new_array
+from nncore._kernels.arrays cimport (DOUBLE, Array, array_data, look, look_at_vector, new_array)
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor
 from nncore._kernels.optimizer cimport Update
@@ -355,11 +355,11 @@ cdef class Loop:
             self.update.step += 1
         return status
 
-    def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, const double[::1] rates,
+    def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, rates,
               unsigned long long step, double seconds, list predictions=None):
         """Training steps on rows first..end, ``batch`` at a time, until the time is up.
 
-        rates: the learning rate of each step. predictions: for each loss an array of ``end -
+        rates: the learning rate of each step, a vector of float64. predictions: for each loss an array of ``end -
         first`` rows, which receives what the loss made of the network's output. Returns (where to
         go on, sum over rows of the loss, steps done, status of the last one).
         """
@@ -368,7 +368,9 @@ cdef class Loop:
         cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
         cdef double total = 0
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
-        if batch < 1 or batch > self.capacity or rates.shape[0] * batch < end - first:
+        cdef Array found
+        look_at_vector(rates, DOUBLE, &found)
+        if batch < 1 or batch > self.capacity or found.shape[0] * batch < end - first:
             raise ValueError("batches that this plan cannot run")
         if self.update is None:
             raise ValueError("training without an optimizer")
@@ -381,7 +383,7 @@ cdef class Loop:
             with nogil:
                 while first < end:
                     rows = min(batch, end - first)
-                    self.rate, self.step = rates[steps], step
+                    self.rate, self.step = (<const double *> found.data)[steps], step
                     status = self.run(phases, first, rows)
                     if status != GOOD:
                         break
