@@ -14,8 +14,8 @@ of the weights. Their algorithm is chosen when the plan is built (convolution_ch
 - winograd: 3x3, stride 1: simd/winograd.h, a quarter of the multiplications, less exact
 - plain: the formula, for tests
 
-In plans that do not train, filters that leave most of a vector empty are laid side by side: a
-vector has those of several pixels in a row, each shifted to its own window, as one wider window.
+Forward, filters that leave most of a vector empty are laid side by side: a vector has those of
+several pixels in a row, each shifted to its own window, as one wider window.
 (As with winograd, what is infinite or NaN then reaches a few pixels beyond those that see it.)
 
 Members share units of work (a few rows of one image) or, where there are enough, whole images. The
@@ -80,7 +80,7 @@ cdef void backward(Convolution op, Run *run, real *_) noexcept nogil:
 cdef void run_down(Convolution op, Run *run, real *map, const real *image, const real *bias,
                    bint by_images, bint add, const finish *f) noexcept nogil:
     """From images to maps."""
-    cdef conv_pass *p = &op.down
+    cdef conv_pass *p = &op.ahead
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)

@@ -9,7 +9,8 @@ cdef class Description(Finishing):
     cdef Tensor x
     cdef RunningNormalization normalization  # that is folded in
     cdef Tensor folded_weight, folded_bias, wide_weight, wide_bias, packed_weight
-    cdef conv_pass down
+    cdef conv_pass down       # from the image to the map
+    cdef conv_pass ahead      # the same as `forward` does it: with filters side by side
     cdef bint transposed, by_images, overlaps
     cdef bint wide            # winograd's members share channels, not tiles or images
     cdef Algorithm chosen

@@ -50,7 +50,8 @@ cdef isize lines(isize bytes) noexcept nogil:
 cdef class Description(Finishing):
     """What a Convolution knows. Geometry: strides, dilations, and the zeros above and left.
 
-    ``keep``: the plan does not train, so packed weights are kept for the next run.
+    ``keep``: the plan does not train, so packed weights are kept for the next run. A plan that
+    trains has them only where they take `lay_beside`.
     """
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
                  groups=1, rows=1, transposed=False, keep=False):
@@ -75,8 +76,8 @@ cdef class Description(Finishing):
         self.work = 2.0 * p.OH * p.OW * weight.size
         self.backward_by_rows = False
         self.beside = 1
-        self.choose(rows, keep)
-        if keep and self.packs_all():
+        self.choose(rows)
+        if (keep or self.beside > 1) and self.packs_all():
             self.keep()
         self.measure(keep)
 
@@ -104,20 +105,20 @@ cdef class Description(Finishing):
 
     def keep(self):
         cdef isize elements, scratch
-        sizes(self.chosen, &self.down, self.is_double, &elements, &scratch)
+        sizes(self.chosen, &self.ahead, self.is_double, &elements, &scratch)
         self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
         self.kept = (self.packed_weight,)
         self.prepares = True
         if self.beside > 1:
-            n = self.down.O * self.down.KH * self.down.KW * self.down.C
+            n = self.ahead.O * self.ahead.KH * self.ahead.KW * self.ahead.C
             self.wide_weight = Tensor((n,), self.y.itemsize, None, None, False)
-            self.wide_bias = Tensor((self.down.O,), self.y.itemsize, None, None, False)
+            self.wide_bias = Tensor((self.ahead.O,), self.y.itemsize, None, None, False)
             self.kept += (self.wide_weight, self.wide_bias)
 
     cdef void lay_beside(self) noexcept nogil:
         """Makes of some pixels in a row one with all their filters, where that takes less time:
         in steps of the sum for a vector, (KW + (n - 1) stride) for n pixels instead of n KW."""
-        cdef conv_pass *p = &self.down
+        cdef conv_pass *p = &self.ahead
         cdef isize n, best = 1, lanes = vector_bytes() // self.y.itemsize
         for n in range(2, lanes // p.O + 1):
             if p.OW % n == 0 and (p.KW + (n - 1) * p.stride_w) * best < (
@@ -139,7 +140,7 @@ cdef class Description(Finishing):
                 fold[float](self, self.normalization, NULL)
             pack_all[float](self, NULL)
 
-    def choose(self, rows, keep):
+    def choose(self, rows):
         """The algorithm, and the units of work for so many images at most."""
         cdef conv_pass *p = &self.down
         best = "direct"
@@ -169,10 +170,13 @@ cdef class Description(Finishing):
             f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
         self.by_images = not self.wide and (rows % self.slots == 0 or rows >= 4 * self.slots)
         self.forward_by_rows = self.by_images
-        if keep and self.chosen == DIRECT and p.groups == p.dilation_w == 1 and self.packs_all():
+        self.ahead = p[0]
+        if self.chosen == DIRECT and p.groups == p.dilation_w == 1 and self.packs_all():
             self.lay_beside()
         down_pass(p)
+        down_pass(&self.ahead)
         self.cut(p, rows)
+        self.cut(&self.ahead, rows)
 
     cdef bint prefers_overlap(self):
         """Whether the image's channels would leave most of a vector empty: measured, 3 of 16 lanes
@@ -205,8 +209,9 @@ cdef class Description(Finishing):
                        self.product_scratch(self.down.O, self.down.C, 1 << 40))
         elif self.chosen != PLAIN:
             self.count(&self.down, &packed, &work)
+            self.count(&self.ahead, &packed, &work)
             work = max(work, self.overlap_scratch())
-            if self.packed_weight is None:
+            if not keep or self.packed_weight is None:  # what trains, or is transposed, goes up
                 for row in range(min(self.down.stride_h, self.down.H)):
                     for column in range(min(self.down.stride_w, self.down.W)):
                         self.up(&p, row, column)
@@ -252,7 +257,7 @@ cdef void fold(Description op, RunningNormalization normalization, real *_) noex
 
 cdef void pack_all(Description op, real *_) noexcept nogil:
     """Packs the weights, folded and side by side where they are."""
-    cdef conv_pass *p = &op.down
+    cdef conv_pass *p = &op.ahead
     cdef const real *weight = <const real *> weight_data(op)
     cdef const real *bias = <const real *> bias_data(op)
     cdef isize window = (p.KW - (op.beside - 1) * p.stride_w // op.beside) * p.C, row = p.KW * p.C

@@ -60,8 +60,7 @@ cdef class Op:
     - ``saved``: tensors of its own that live from its forward to its backward pass;
     - ``commits``: `commit` changes buffers (running statistics) once a step is known to be good;
     - ``prepares``: `prepare` makes of the weights what `forward` reads, before the first run and
-      after each change of them, in the tensors ``kept``, which live as long as the plan. Plans
-      that train do not have it.
+      after each change of them, in the tensors ``kept``, which live as long as the plan.
 
     All members run every op, so within one that is not by rows they may meet at
     `threads.barrier(run.members)`. Results must not depend on how many members came, only on how

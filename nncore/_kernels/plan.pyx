@@ -366,6 +366,8 @@ cdef class Loop:
         cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
         cdef Py_ssize_t rows, start = first, steps = 0
         cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
+        if self.prepare_count:
+            phases |= PREPARE
         cdef double total = 0
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
         cdef Array found

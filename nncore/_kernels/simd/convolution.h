@@ -159,7 +159,7 @@ static isize NAME(conv_padded)(const conv_pass *p)
 static isize NAME(conv_source)(const conv_pass *p)
 {
     const isize patch = p->source == CONV_PATCHES ? p->KH * p->KW * p->C : 0;
-    return NAME(conv_padded)(p) + p->block_h * p->block_w * patch + BLOCK;
+    return NAME(conv_padded)(p) + p->block_h * p->block_w * patch + LANES;
 }
 
 /* One unit of work: rows h.., columns w.. of y, and x as a table of taps reads it. */

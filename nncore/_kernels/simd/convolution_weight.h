@@ -2,7 +2,19 @@
  *
  * sums (G, K, O/G), K = KH KW C/G: sums[k][o] = the sum over pixels of x's number k in the pixel's
  * window times dy[pixel][o]. A tile is R numbers of the window times W vectors of o; the sum runs
- * over the pixels of a unit. dy is read in place where that is possible. */
+ * over the pixels of a unit. dy is read in place where that is possible.
+ *
+ * So few filters that they are one vector, or less, are turned: sums (O, K), a tile is R filters
+ * times W vectors of the window (Zen 4, 8 filters 5 x 5 of 64 channels: 4.0 ms instead of 7.8). An
+ * element is the same sum. */
+
+/* The numbers of a row of a window, if it is one piece. */
+static int NAME(conv_turned)(const conv_pass *p)
+{
+    const isize run = (p->source == CONV_PATCHES ? p->KH : 1) * p->KW * p->C;
+    return p->groups == 1 && p->dilation_w == 1 && p->O <= LANES && run >= 2 * LANES &&
+           (run % LANES == 0 || p->source != CONV_IN_PLACE); /* else it is read too far */
+}
 
 /* With few pixels to an image several images are summed up at once: each time the sums, which may
  * be larger than a cache, are read and written. */
@@ -32,6 +44,29 @@ static void NAME(conv_pack_dy)(REAL *panel, isize width, const conv_pass *p, con
                             u->columns, n);
 }
 
+/* The same as conv_weight_some, turned. */
+static void NAME(conv_weight_turned)(const conv_pass *p, REAL *sums, const REAL *dy,
+                                     const NAME(unit) *u, isize units, isize apart, int add)
+{
+    for (isize i = 0; i < u->I; i++) {
+        isize vectors = pieces(u->K, LANES), panels = pieces(vectors, WIDTH);
+        for (isize n = 0; n < u->K; panels--) {
+            const isize W = pieces(vectors, panels), columns = MIN(u->K - n, W * LANES);
+            NAME(taps) t = {.M = p->O, .I = units, .J = u->rows, .K = u->columns, .a = dy,
+                            .ars = 1, .ais = p->y_image, .ajs = p->y_row, .acs = p->y_column,
+                            .b = u->x + i * u->ais + n, .bis = apart, .bjs = u->row,
+                            .brs = u->pixel};
+            t.to.c = sums + i * u->K + n;
+            t.to.ldc = u->I * u->K;
+            t.to.last = columns - (W - 1) * LANES;
+            t.to.add = add;
+            NAME(taps_run)(&t, W);
+            vectors -= W;
+            n += columns;
+        }
+    }
+}
+
 /* sums of `units` units alike, u the first of them, `apart` from each other. */
 static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *dy,
                                    const NAME(unit) *u, isize units, isize apart, int add,
@@ -39,6 +74,10 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
 {
     const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
     dy += u->image * p->y_image + p->y_first + u->h * p->y_row + u->w * p->y_column;
+    if (NAME(conv_turned)(p)) {
+        NAME(conv_weight_turned)(p, sums, dy, u, units, apart, add);
+        return;
+    }
     for (isize g = 0; g < p->groups; g++) {
         isize vectors = NAME(conv_vectors)(p), panels = pieces(vectors, WIDTH);
         for (isize n = 0; n < O; panels--) {
@@ -105,6 +144,14 @@ static void NAME(conv_weight_store)(const conv_pass *p, REAL *dw, REAL *sums, is
                                     isize apart, isize begin, isize end, int add)
 {
     const isize O = p->O / p->groups, K = p->KH * p->KW * (p->C / p->groups);
+    if (NAME(conv_turned)(p)) {
+        for (isize k = begin * K; k < end * K; k++) {
+            REAL total = sums[k];
+            for (isize piece = 1; piece < pieces; piece++) total += sums[piece * apart + k];
+            dw[k] = add ? dw[k] + total : total;
+        }
+        return;
+    }
     for (isize o = begin; o < end;) {
         const isize g = o / O, n = MIN(end, (g + 1) * O) - o;
         REAL *total = sums + g * K * O + o - g * O;
