@@ -11,6 +11,7 @@ import pytest
 
 from nncore._kernels import threads
 from nncore.machine import processors
+from nncore.plan import Plan
 
 
 @pytest.fixture
@@ -25,6 +26,19 @@ def team():
 
     yield configure
     threads.configure(before, processors(), False)
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """plain(model, x): the output of a plan in which each op stands for itself."""
+
+    def infer(model, x):
+        with monkeypatch.context() as patch:
+            patch.setattr("nncore.plan.fuse", lambda *_: None)
+            plan = Plan(model.graph, model._parameters, "inference", len(x))
+        return plan.infer(x)
+
+    return infer
 
 
 @pytest.fixture(scope="session")
