@@ -1,24 +1,27 @@
 """Fit: one call of `model.fit`, from the first epoch to the last.
 
 The loop over batches itself is compiled (`Loop.train`); Python comes up for air between stretches
-of batches, for progress, callbacks and Ctrl-C.
+of batches, for progress, callbacks and Ctrl-C. Below it: what `fit` was given, checked.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore import data
+from nncore._names import rate, received
 from nncore.callbacks import Callback
-from nncore.evaluation import Measures, evaluate
+from nncore.evaluation import Measures, evaluate, try_metrics
 from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.optimizers import LBFGS
 
 if TYPE_CHECKING:
+    from nncore.graph import Shapes
     from nncore.training import Training
 
 AIR = 0.05  # seconds between two looks at Python's signals
@@ -178,6 +181,74 @@ class Fit:
             again = ": a generator gives its batches once; pass an object that can be iterated anew"
             raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
         return total, rows
+
+
+def split(
+    model: Training,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: dict[int, float] | None,
+    validation_data: Any,
+    validation_split: float,
+    lengths: Any,
+) -> tuple[Any, Any]:
+    """Training and validation data: Examples, or an iterable of batches."""
+    validation_split = rate("fit", "validation_split", validation_split)
+    if data.is_batches(x, y):
+        given = sample_weight, class_weight, lengths
+        if any(value is not None for value in given) or validation_split:
+            raise ValueError(
+                "fit: sample_weight, class_weight, lengths and validation_split are for arrays; "
+                "let the iterable give (x, y, sample_weight) or (x, y, sample_weight, lengths), "
+                "and pass validation_data"
+            )
+        if isinstance(model.optimizer, LBFGS):
+            raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
+        return x, _validation(model, validation_data, None)
+    shapes = model._shapes_for(x)
+    train = model._examples(
+        x, y, sample_weight, class_weight, finite=True, shapes=shapes, lengths=lengths
+    )
+    try_metrics(model, train, shapes)
+    validation = _validation(model, validation_data, shapes)
+    if validation_split and validation is None:
+        kept = int(train.rows * (1 - validation_split) + 1e-6)  # 10 rows (1 - 0.9) are one
+        if kept < 1 or kept == train.rows:
+            raise ValueError(
+                f"fit: validation_split {validation_split} of {train.rows} rows leaves none"
+            )
+        validation = train.subset(slice(kept, None))
+        train = train.subset(slice(0, kept))
+    return train, validation
+
+
+def _validation(model: Training, given: Any, shapes: Shapes | None) -> Any:
+    """The validation data that `fit` was given: None, Examples, or an iterable of batches."""
+    if given is None:
+        return None
+    if isinstance(given, (tuple, list)):
+        if len(given) not in (2, 3, 4):
+            raise ValueError(
+                "fit: validation_data must be (x, y), (x, y, sample_weight) or (x, y, "
+                "sample_weight, lengths)"
+            )
+        x, y, weight, lengths = data.unpack_batch(given, "fit")
+        try:
+            return model._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+    if not data.is_batches(given, None):
+        raise TypeError(
+            f"fit: received validation_data {received(given)}; expected (x, y), "
+            "(x, y, sample_weight), or an iterable of such batches"
+        )
+    if isinstance(given, Iterator):
+        raise ValueError(
+            "fit: received a generator as validation_data, which gives its batches once; pass "
+            "an object that can be iterated anew, or (x, y)"
+        )
+    return given
 
 
 def check_stateful(model: Any, train: Any, batch: int, shuffle: bool) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data, losses, optimizers
-from nncore._names import boolean, positive_int, rate, received
+from nncore._names import boolean, positive_int
 from nncore.arena import aligned_zeros
-from nncore.evaluation import evaluate, try_metrics
+from nncore.evaluation import evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.lengths import lengths_of
@@ -241,7 +241,7 @@ class Training:
         the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
-        from nncore.fitting import Fit, check_stateful
+        from nncore.fitting import Fit, check_stateful, split
 
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
@@ -250,8 +250,8 @@ class Training:
         callbacks = checked(callbacks)
         self._require_compile("fit")
         with self._exclusive():
-            train, validation = self._split(
-                x, y, sample_weight, class_weight, validation_data, validation_split, lengths
+            train, validation = split(
+                self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
             check_monitors(callbacks, validation is not None)
             if stateful:
@@ -291,63 +291,6 @@ class Training:
             for callback in callbacks:
                 callback.on_train_end(self)
         return history
-
-    def _split(self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths):
-        """Training and validation data: Examples, or an iterable of batches."""
-        validation_split = rate("fit", "validation_split", validation_split)
-        if data.is_batches(x, y):
-            given = sample_weight, class_weight, lengths
-            if any(value is not None for value in given) or validation_split:
-                raise ValueError(
-                    "fit: sample_weight, class_weight, lengths and validation_split are for "
-                    "arrays; let the iterable give (x, y, sample_weight) or (x, y, sample_weight, "
-                    "lengths), and pass validation_data"
-                )
-            if isinstance(self.optimizer, optimizers.LBFGS):
-                raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
-            return x, self._validation(validation_data, None)
-        shapes = self._shapes_for(x)
-        train = self._examples(
-            x, y, sample_weight, class_weight, finite=True, shapes=shapes, lengths=lengths
-        )
-        try_metrics(self, train, shapes)
-        validation = self._validation(validation_data, shapes)
-        if validation_split and validation is None:
-            kept = int(train.rows * (1 - validation_split) + 1e-6)  # 10 rows (1 - 0.9) are one
-            if kept < 1 or kept == train.rows:
-                raise ValueError(
-                    f"fit: validation_split {validation_split} of {train.rows} rows leaves none"
-                )
-            validation = train.subset(slice(kept, None))
-            train = train.subset(slice(0, kept))
-        return train, validation
-
-    def _validation(self, given, shapes):
-        """The validation data that `fit` was given: None, Examples, or an iterable of batches."""
-        if given is None:
-            return None
-        if isinstance(given, (tuple, list)):
-            if len(given) not in (2, 3, 4):
-                raise ValueError(
-                    "fit: validation_data must be (x, y), (x, y, sample_weight) or (x, y, "
-                    "sample_weight, lengths)"
-                )
-            x, y, weight, lengths = data.unpack_batch(given, "fit")
-            try:
-                return self._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"validation_data: {error}") from None
-        if not data.is_batches(given, None):
-            raise TypeError(
-                f"fit: received validation_data {received(given)}; expected (x, y), "
-                "(x, y, sample_weight), or an iterable of such batches"
-            )
-        if isinstance(given, Iterator):
-            raise ValueError(
-                "fit: received a generator as validation_data, which gives its batches once; pass "
-                "an object that can be iterated anew, or (x, y)"
-            )
-        return given
 
     def evaluate(
         self,
