@@ -1,4 +1,7 @@
-"""Model and Sequential: a graph of layers that owns its parameters."""
+"""Model: a graph of layers that owns its parameters.
+
+What it does with them: see training.py, inference.py and streaming.py.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ import numpy as np
 
 from nncore import data, initializers
 from nncore._kernels.entry import Entry
-from nncore._names import boolean, integer, positive_int
+from nncore._names import boolean, integer
 from nncore.graph import Graph, Shapes
+from nncore.inference import Inference
 from nncore.layers.base import Input, Symbol
 from nncore.lengths import lengths_of
 from nncore.parameters import Parameters
@@ -26,7 +30,7 @@ _PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_fo
           "_node_shapes")  # fmt: skip
 
 
-class Model(Training, Streaming, Entry):
+class Model(Training, Inference, Streaming, Entry):
     """A network from ``inputs`` to ``outputs``, made by calling layers.
 
     seed: of the initial weights, of shuffling and of dropout (None: another each time).
@@ -158,7 +162,7 @@ class Model(Training, Streaming, Entry):
             return f"{type(self).__name__}(shapes not known yet)"
         return f"{type(self).__name__}({self.input_shape} -> {self.output_shape})"
 
-    # ---- running -----------------------------------------------------------------------------
+    # ---- shapes and plans --------------------------------------------------------------------
 
     def _input_arrays(self, x: Any) -> list[np.ndarray]:
         self._needs_shapes(x)
@@ -187,82 +191,6 @@ class Model(Training, Streaming, Entry):
                 plan.set_update(self._update)
             self._plans[key] = plan
         return plan
-
-    def _infer(self, x: Any, lengths: Any = None) -> Any:
-        """model(x) for what the fast way does not take; see `Entry.__call__`."""
-        arrays = self._input_arrays(x)
-        rows = len(arrays[0])
-        if lengths is not None:
-            counts = lengths_of(type(self).__name__, lengths, arrays[0])
-            return self._infer_padded([*arrays, counts])
-        size = self.size_for(rows)
-        plan = self.borrow(size)
-        if plan is None:
-            plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
-        try:
-            if len(arrays) == 1:
-                x = np.require(arrays[0], self.dtype, ("C", "A"))
-                y = plan.infer(x)
-                if y is not None:
-                    return y
-            return self._run_inference(plan, plan.inputs, arrays)
-        finally:
-            self.give_back(size, plan)
-
-    def _infer_padded(self, arrays: list[Any]) -> Any:
-        """The output for sequences of unequal lengths, which are the last of the arrays."""
-        size = self.size_for(len(arrays[0]))
-        idle = self._padded_plans.setdefault(size, [])
-        try:
-            plan = idle.pop()
-        except IndexError:
-            graph = self._ready("model(x)")
-            plan = Plan(graph, self._parameters, "inference", 1 << size, lengths=True)
-        try:
-            return self._run_inference(plan, [*plan.inputs, plan.lengths], arrays)
-        finally:
-            idle.append(plan)
-
-    def _run_inference(self, plan: Any, gathers: list[Any], arrays: list[np.ndarray]) -> Any:
-        """Copies of the plan's outputs for these arrays, as many rows at a time as it takes."""
-        rows = len(arrays[0])
-        parts: list[list[np.ndarray]] = []
-        try:
-            for first in range(0, rows, plan.capacity):
-                n = min(plan.capacity, rows - first)
-                for gather, array in zip(gathers, arrays, strict=True):
-                    data.read(gather, array, first, first + n, None, self.dtype)
-                status = plan.execute(FORWARD, 0, n)
-                if status:
-                    plan.fail(status)
-                parts.append([plan.array(y, n).copy() for y in plan.outputs])
-            outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
-            return outputs[0] if len(outputs) == 1 else outputs
-        finally:
-            for gather in gathers:
-                gather.release()
-
-    def predict(self, x: Any, batch_size: int = 256, lengths: Any = None) -> Any:
-        """The network's output for all rows of x, ``batch_size`` at a time.
-
-        x: (rows, *input shape), any real numbers, a memory-mapped file too; a list of arrays for
-        several inputs. lengths: as in `fit`. Returns an array (rows, *output shape), or a list of
-        them. NaN passes through. Works before `compile`.
-        """
-        arrays = self._input_arrays(x)
-        rows = len(arrays[0])
-        counts = lengths_of("predict", lengths, arrays[0])
-        batch = positive_int("predict", "batch_size", batch_size)
-        shapes = self._output_shapes
-        outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
-        for first in range(0, rows, batch):
-            end = min(rows, first + batch)
-            parts = [array[first:end] for array in arrays]
-            part_lengths = None if counts is None else counts[first:end]
-            y = self(parts[0] if len(parts) == 1 else parts, part_lengths)
-            for output, part in zip(outputs, [y] if len(outputs) == 1 else y, strict=True):
-                output[first:end] = part
-        return outputs[0] if len(outputs) == 1 else outputs
 
     # ---- a training loop of your own ---------------------------------------------------------
 
