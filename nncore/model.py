@@ -20,7 +20,8 @@ from nncore.inference import Inference
 from nncore.layers.base import Input, Symbol
 from nncore.lengths import lengths_of
 from nncore.parameters import Parameters
-from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan, stretch
+from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
+from nncore.planner import stretch
 from nncore.streaming import StatefulPlan, Streaming
 from nncore.training import Training
 

@@ -25,7 +25,7 @@ from nncore.fusion import fuse
 from nncore.layers.base import Part
 from nncore.losses import closing
 from nncore.parameters import Parameters
-from nncore.planner import STRETCH_BYTES, Planner, root
+from nncore.planner import Planner, root
 from nncore.steps import Steps
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     from nncore.parameters import Initializer
 
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
-
-MOST_ROWS = 1024  # of an inference plan
 KEPT_BYTES = 64 << 20  # of packed weights, of all of a model's inference plans
-SEQUENCES = 128
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 
@@ -354,19 +351,3 @@ class Plan(Steps, Loop):
         from nncore.failures import explain
 
         raise explain(self, status)
-
-
-def stretch(declared: Plan) -> int:
-    """Rows that a member of the team should take through the whole network at a time: as many as
-    keep what one op reads and writes in a cache, and more where the weights, which come anew for
-    each stretch, are larger than that. What goes step by step has only a step there: so many
-    sequences that its products are fast."""
-    if any(op.steps > 1 for op in declared.ops):
-        return SEQUENCES
-    if any(op.holds_gil for op in declared.ops):
-        return MOST_ROWS  # Python costs by the call
-    row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
-    size = declared.dtype.itemsize
-    weights = size * sum(t.size for t in declared._parameters.values())
-    most = max(STRETCH_BYTES, weights) / (size * max(1, row))
-    return 2 ** round(math.log2(min(max(1, most), MOST_ROWS)))

@@ -1,7 +1,8 @@
-"""The planner: gradients, lifetimes and memory of a plan's ops."""
+"""The planner: gradients, lifetimes, memory and stretches of rows of a plan's ops."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from nncore.arena import Storage, round_up
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 WORTH_SHARING = 32 << 10  # bytes of memory
 STRETCH_BYTES = 1 << 20  # about a second-level cache
 FEW_WEIGHTS = 32 << 10  # bytes that may come anew for each stretch
+MOST_ROWS = 1024  # of a stretch through the whole network
+SEQUENCES = 128  # the same, of a recurrent one
 
 
 def root(tensor: Tensor) -> Tensor:
@@ -219,3 +222,19 @@ class Planner:
         """All tensors in this tensor's memory."""
         group = self._group(self._value, root(tensor))
         return [t for t in self.plan._tensors if root(t) in group]
+
+
+def stretch(declared: Plan) -> int:
+    """Rows that a member of the team should take through the whole network at a time: as many as
+    keep what one op reads and writes in a cache, and more where the weights, which come anew for
+    each stretch, are larger than that. What goes step by step has only a step there: so many
+    sequences that its products are fast."""
+    if any(op.steps > 1 for op in declared.ops):
+        return SEQUENCES
+    if any(op.holds_gil for op in declared.ops):
+        return MOST_ROWS  # Python costs by the call
+    row = max([sum(t.size for t in (*op.inputs, *op.outputs) if t.has_rows) for op in declared.ops])
+    size = declared.dtype.itemsize
+    weights = size * sum(t.size for t in declared._parameters.values())
+    most = max(STRETCH_BYTES, weights) / (size * max(1, row))
+    return 2 ** round(math.log2(min(max(1, most), MOST_ROWS)))
