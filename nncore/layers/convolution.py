@@ -69,14 +69,8 @@ def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes
     sizes, strides, dilations = _windows(layer, axes)
     counts, before = count_windows(plan, layer, x, sizes, strides, dilations, layer.padding)
     strides, dilations = _reasonable(plan, layer, counts, channels)
-    weight = plan.parameter(
-        "weight",
-        (filters, *sizes, channels // groups),
-        initializers.get(layer.kernel_initializer),
-    )
-    y = plan.tensor((*counts, filters))
-    _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes)
-    return plan.activation(check_activation(type(layer).__name__, layer.activation), y)
+    shapes = (filters, *sizes, channels // groups), (*counts, filters)
+    return _add(plan, layer, x, shapes, strides, dilations, before, groups, axes)
 
 
 def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
@@ -97,8 +91,11 @@ def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
     return strides, dilations
 
 
-def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, transposed=False):
-    """The op; one axis is an image of one row."""
+def _add(plan, layer, x, shapes, strides, dilations, before, groups, axes, transposed=False):
+    """Weight and output of these ``shapes``, bias, op and activation; one axis is an image of one
+    row."""
+    weight = plan.parameter("weight", shapes[0], initializers.get(layer.kernel_initializer))
+    y = plan.tensor(shapes[1])
     bias = None
     if layer.use_bias:
         bias = plan.parameter("bias", y.shape[-1:], initializers.get(layer.bias_initializer))
@@ -113,6 +110,7 @@ def _add(plan, layer, x, weight, y, strides, dilations, before, groups, axes, tr
             groups, plan.most_rows, transposed, keep,
         )
     )  # fmt: skip
+    return plan.activation(check_activation(type(layer).__name__, layer.activation), y)
 
 
 @layer
@@ -272,12 +270,7 @@ class Conv2DTranspose(Layer):
                 f"{plan.where(self)}: received an input of shape {x.shape}; its padding cuts off "
                 f"all of the output: {sizes} pixels would be left"
             )
-        weight = plan.parameter(
-            "weight",
-            (channels, *per_axis(self.kernel_size, 2), self.filters // self.groups),
-            initializers.get(self.kernel_initializer),
-        )
-        y = plan.tensor((*sizes, self.filters))
         strides, dilations = _reasonable(plan, self, x.shape[:2], self.filters)
-        _add(plan, self, x, weight, y, strides, dilations, before, self.groups, 2, True)
-        return plan.activation(check_activation("Conv2DTranspose", self.activation), y)
+        weight = (channels, *per_axis(self.kernel_size, 2), self.filters // self.groups)
+        shapes = weight, (*sizes, self.filters)
+        return _add(plan, self, x, shapes, strides, dilations, before, self.groups, 2, True)
