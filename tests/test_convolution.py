@@ -23,6 +23,7 @@ LARGER = [  # several units of work, panels, tiles; sums longer than in the list
     (nn.Conv2D(36, (3, 2), strides=(1, 2), groups=12), (8, 19, 36)),
     (nn.Conv2D(3, (2, 5), padding="same"), (17, 20, 9)),  # several pixels' filters to a vector
     (nn.Conv2D(2, 3, strides=2, padding="same"), (19, 24, 4)),
+    (nn.Conv2D(7, 5), (20, 23, 16)),  # few filters, windows of whole vectors
     (nn.DepthwiseConv2D(3, padding=2), (31, 40, 70)),
     (nn.DepthwiseConv2D(3, strides=2, padding="same"), (31, 40, 70)),
     (nn.DepthwiseConv2D(6, strides=2, padding=2), (23, 20, 40)),
