@@ -10,6 +10,8 @@
 
 #include "convolution.h"
 #include "convolution_weight.h"
+#include "depthwise_three.h"
+
 #include "depthwise.h"
 #include "grouped.h"
 #include "convolution_overlap.h"
