@@ -3,7 +3,8 @@
 y = x * weight + bias [+ y], finished by f (simd.h) unless that is NULL. What `pack` makes of the
 weights is what `run_units` reads. PRODUCT needs no more than gemm and is not here.
 """
-from nncore._kernels.simd cimport conv_pass, f32, f64, finish, finish_piece, isize, real
+from nncore._kernels.products cimport finish_piece
+from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, real
 
 
 cdef void sizes(Algorithm algorithm, const conv_pass *p, bint is_double, isize *packed,

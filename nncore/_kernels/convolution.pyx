@@ -29,8 +29,8 @@ from nncore._kernels.convolution_choice cimport Description, bias_data, weight_d
 from nncore._kernels.finishing cimport finishing
 from nncore._kernels.op cimport Run, adds, share
 from nncore._kernels.passes cimport tiles, units
-from nncore._kernels.simd cimport (conv_pass, f32, f64, finish, finish_piece, gemm, isize, real,
-                                   sum_rows, winograd_weight)
+from nncore._kernels.products cimport finish_piece, gemm, sum_rows, winograd_weight
+from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, real
 
 cdef enum:
     UNIT_CHANNELS = 16       # members' channels start at multiples of this: one vector of AVX-512

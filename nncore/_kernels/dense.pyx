@@ -9,8 +9,9 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing, finishing
 from nncore._kernels.op cimport Run, Tensor, adds, share
-from nncore._kernels.simd cimport (f32, f64, finish, finish_piece, gemm, gemm_dot, gemm_pack,
-                                   gemm_packed, gemv, isize, real, sum_rows, vector_bytes)
+from nncore._kernels.products cimport (finish_piece, gemm, gemm_dot, gemm_pack, gemm_packed, gemv,
+                                       sum_rows)
+from nncore._kernels.simd cimport f32, f64, finish, isize, real, vector_bytes
 
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512

@@ -13,9 +13,9 @@ Inference keeps a few steps of them, training all. Rows are an odd number of cac
 that they do not compete for one set of a cache. Sizes are those of recurrent.pyx.
 """
 from nncore._kernels.op cimport Op, Run, Tensor, share
+from nncore._kernels.products cimport gemm, gemm_dot, gemm_pack, gemm_packed, gemv
 from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RNN_RELU,
-                                   CELL_RNN_TANH, f32, f64, gemm, gemm_dot, gemm_pack,
-                                   gemm_packed, gemv, isize, real)
+                                   CELL_RNN_TANH, f32, f64, isize, real)
 
 from nncore._kernels import threads
 

@@ -3,9 +3,10 @@ there: dx, and the sums over all steps dW and db. Sizes and names are those of r
 recurrence.pyx."""
 from libc.string cimport memset
 from nncore._kernels.op cimport Run, adds, share
+from nncore._kernels.products cimport gemm, gemm_packed, sum_rows
 from nncore._kernels.recurrence cimport (DX_ROWS, Recurrence, Shard, add_gradient, gates_together,
                                          get_shard, row_of, step_of, stored)
-from nncore._kernels.simd cimport CELL_GRU_BEFORE, gemm, gemm_packed, isize, real, sum_rows
+from nncore._kernels.simd cimport CELL_GRU_BEFORE, isize, real
 
 cdef enum:
     UNIT = 16

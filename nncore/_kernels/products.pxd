@@ -1,0 +1,77 @@
+# Functions of the tables for both types: real is float or double. Inline, so there is no module.
+from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, one_stream, real
+
+cdef enum:
+    FAR = 4 << 20  # bytes of a matrix beyond which it is likely not in a cache
+
+
+# Two products, three uses: forward y = x W^T, backward dx = dy W and dW = dy^T x.
+
+cdef inline void gemm(real *c, isize ldc, const real *a, isize ars, isize acs, const real *b,
+                      isize brs, isize bcs, isize M, isize N, isize K, int add,
+                      const real *bias, void *scratch) noexcept nogil:
+    if real is float:
+        f32.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <float *> scratch)
+    else:
+        f64.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <double *> scratch)
+
+
+cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,
+                          isize M, isize N, isize K, int add, const real *bias) noexcept nogil:
+    if real is float:
+        f32.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
+    else:
+        f64.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
+
+
+cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
+                      const real *bias, isize bytes, bint from_end=False) noexcept nogil:
+    """bytes: of the whole matrix, of which b may be a member's part."""
+    cdef int together = bytes > FAR or not one_stream
+    if real is float:
+        f32.gemv(y, x, b, ldb, N, K, bias, together, from_end)
+    else:
+        f64.gemv(y, x, b, ldb, N, K, bias, together, from_end)
+
+
+cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,
+                          int add) noexcept nogil:
+    if real is float:
+        f32.sum_rows(d, x, ldx, M, N, add)
+    else:
+        f64.sum_rows(d, x, ldx, M, N, add)
+
+
+cdef inline void finish_piece(const finish *f, real *y, isize at, isize n) noexcept nogil:
+    if real is float:
+        f32.finish_piece(f, y, at, n)
+    else:
+        f64.finish_piece(f, y, at, n)
+
+
+cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, const real *x,
+                                 isize first, isize last, isize begin, isize end, int add,
+                                 void *scratch) noexcept nogil:
+    if real is float:
+        f32.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <float *> scratch)
+    else:
+        f64.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <double *> scratch)
+
+
+# The products of recurrent layers: B in the order in which gemm reads it.
+
+cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,
+                           isize most, isize part, isize parts) noexcept nogil:
+    if real is float:
+        f32.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
+    else:
+        f64.gemm_pack(packed, b, brs, bcs, N, K, most, part, parts)
+
+
+cdef inline void gemm_packed(real *c, isize ldc, const real *a, isize lda, const real *packed,
+                             isize most, isize M, isize N, isize K, int add,
+                             const real *bias) noexcept nogil:
+    if real is float:
+        f32.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
+    else:
+        f64.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
