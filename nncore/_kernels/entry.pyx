@@ -8,8 +8,9 @@ import os
 
 from libc.math cimport INFINITY
 from nncore._kernels.arrays cimport Array, copied, look
+from nncore._kernels.executor cimport BACKWARD, FORWARD, UPDATE
 from nncore._kernels.gather cimport Gather
-from nncore._kernels.plan cimport BACKWARD, FORWARD, UPDATE, Loop
+from nncore._kernels.plan cimport Loop
 from nncore._kernels.threads cimport most_members
 
 cdef enum:

@@ -4,36 +4,16 @@ from typing import Any, Self
 import numpy as np
 from typing_extensions import disjoint_base
 
+from nncore._kernels.executor import Executor
 from nncore._kernels.op import Op
-from nncore._kernels.weights import Changes
 
 @disjoint_base
-class Loop:
+class Loop(Executor):
     predictions: list[Any]
-    key: int
     prepared: int
-    capacity: int
-    most_members: int
-    uses_blas: bool
-    alone: bool
-    work: float
-    loss: float
-    bad: int
 
     def __new__(cls, *args: Any, **options: Any) -> Self: ...
-    def set_ops(
-        self,
-        forward: list[Any],
-        backward: list[Any],
-        forward_sections: list[tuple[int, bool, int]],
-        backward_sections: list[tuple[int, bool, int]],
-        changes: Changes,
-    ) -> None: ...
-    def set_memory(
-        self, capacity: int, most_members: int, scratch: int, scratch_size: int
-    ) -> None: ...
     def set_output(self, aliases: list[Any], shape: tuple[int, ...]) -> None: ...
-    def set_update(self, update: Any) -> None: ...
     def execute(
         self, phases: int, first: int, rows: int, rate: float = 0.0, step: int = 0
     ) -> int: ...

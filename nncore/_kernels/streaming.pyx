@@ -3,9 +3,10 @@ from libc.string cimport memcpy
 import numpy
 
 from nncore._kernels.arrays cimport array_data, new_array
+from nncore._kernels.executor cimport FORWARD
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run, Tensor, share
-from nncore._kernels.plan cimport FORWARD, Loop
+from nncore._kernels.plan cimport Loop
 
 
 cdef class Stepper:
