@@ -8,12 +8,24 @@ from nncore._kernels.simd cimport isize, real
 
 
 cdef class Merge(Op):
-    """What the ops here share: y from a and b."""
+    """What the ops here share: y from a and b, number by number except in Concatenate."""
 
     def __init__(self, Tensor a, Tensor b, Tensor y):
         self.connect((a, b), (y,))
         self.a, self.b, self.y = a, b, y
         self.work = y.size
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            elementwise_forward[double](self, run, NULL)
+        else:
+            elementwise_forward[float](self, run, NULL)
+
+    cdef void backward(self, Run *run) noexcept nogil:
+        if self.is_double:
+            elementwise_backward[double](self, run, NULL)
+        else:
+            elementwise_backward[float](self, run, NULL)
 
 
 cdef class Add(Merge):
@@ -21,38 +33,72 @@ cdef class Add(Merge):
 
     def __init__(self, Tensor a, Tensor b, Tensor y):
         super().__init__(a, b, y)
+        self.kind = ADD
         self.backward_reads_x = False
         self.in_place = True
 
-    cdef void forward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            add_forward[double](self, run, NULL)
-        else:
-            add_forward[float](self, run, NULL)
 
-    cdef void backward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            add_backward[double](self, run, NULL)
-        else:
-            add_backward[float](self, run, NULL)
+cdef class Average(Merge):
+    """y = (a + b) / 2; da = db = dy / 2"""
+
+    def __init__(self, Tensor a, Tensor b, Tensor y):
+        super().__init__(a, b, y)
+        self.kind = AVERAGE
+        self.backward_reads_x = False
 
 
-cdef void add_forward(Add op, Run *run, real *_) noexcept nogil:
+cdef class Multiply(Merge):
+    """y = a b, number by number; da = dy b, db = dy a"""
+
+    def __init__(self, Tensor a, Tensor b, Tensor y):
+        super().__init__(a, b, y)
+        self.kind = MULTIPLY
+
+
+cdef void elementwise_forward(Merge op, Run *run, real *_) noexcept nogil:
     cdef isize begin, end, i, n = op.y.size
     cdef const real *a = <const real *> op.a.data
     cdef const real *b = <const real *> op.b.data
     cdef real *y = <real *> op.y.data
     share(run.rows, 1, run, &begin, &end)
-    for i in range(begin * n, end * n):
-        y[i] = a[i] + b[i]
+    if op.kind == ADD:
+        for i in range(begin * n, end * n):
+            y[i] = a[i] + b[i]
+    elif op.kind == AVERAGE:
+        for i in range(begin * n, end * n):
+            y[i] = <real> 0.5 * (a[i] + b[i])
+    else:
+        for i in range(begin * n, end * n):
+            y[i] = a[i] * b[i]
 
 
-cdef void add_backward(Add op, Run *run, real *_) noexcept nogil:
+cdef void elementwise_backward(Merge op, Run *run, real *_) noexcept nogil:
     cdef isize begin, end, n = op.y.size
     cdef const real *dy = <const real *> op.y.grad
+    cdef const real *a = <const real *> op.a.data
+    cdef const real *b = <const real *> op.b.data
     share(run.rows, 1, run, &begin, &end)
-    copy(<real *> op.a.grad, dy, begin * n, end * n, adds(op, 0))
-    copy(<real *> op.b.grad, dy, begin * n, end * n, adds(op, 1))
+    gradient(op.kind, <real *> op.a.grad, dy, b, begin * n, end * n, adds(op, 0))
+    gradient(op.kind, <real *> op.b.grad, dy, a, begin * n, end * n, adds(op, 1))
+
+
+cdef void gradient(Elements kind, real *dx, const real *dy, const real *factor, isize begin,
+                   isize end, bint add) noexcept nogil:
+    """dx = dy, dy / 2 or dy factor [+ dx] for the numbers begin..end."""
+    cdef isize i
+    if dx == NULL:
+        return
+    if kind == ADD:
+        copy(dx, dy, begin, end, add)
+    elif kind == AVERAGE:
+        for i in range(begin, end):
+            dx[i] = <real> 0.5 * dy[i] + (dx[i] if add else 0)
+    elif add:
+        for i in range(begin, end):
+            dx[i] += dy[i] * factor[i]
+    else:
+        for i in range(begin, end):
+            dx[i] = dy[i] * factor[i]
 
 
 cdef void copy(real *dx, const real *dy, isize begin, isize end, bint add) noexcept nogil:
@@ -65,99 +111,6 @@ cdef void copy(real *dx, const real *dy, isize begin, isize end, bint add) noexc
             dx[i] += dy[i]
     elif dx != dy:
         memcpy(dx + begin, dy + begin, (end - begin) * sizeof(real))
-
-
-cdef class Average(Merge):
-    """y = (a + b) / 2; da = db = dy / 2"""
-
-    def __init__(self, Tensor a, Tensor b, Tensor y):
-        super().__init__(a, b, y)
-        self.backward_reads_x = False
-
-    cdef void forward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            average_forward[double](self, run, NULL)
-        else:
-            average_forward[float](self, run, NULL)
-
-    cdef void backward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            average_backward[double](self, run, NULL)
-        else:
-            average_backward[float](self, run, NULL)
-
-
-cdef void average_forward(Average op, Run *run, real *_) noexcept nogil:
-    cdef isize begin, end, i, n = op.y.size
-    cdef const real *a = <const real *> op.a.data
-    cdef const real *b = <const real *> op.b.data
-    cdef real *y = <real *> op.y.data
-    share(run.rows, 1, run, &begin, &end)
-    for i in range(begin * n, end * n):
-        y[i] = <real> 0.5 * (a[i] + b[i])
-
-
-cdef void average_backward(Average op, Run *run, real *_) noexcept nogil:
-    cdef isize begin, end, n = op.y.size
-    cdef const real *dy = <const real *> op.y.grad
-    share(run.rows, 1, run, &begin, &end)
-    halved(<real *> op.a.grad, dy, begin * n, end * n, adds(op, 0))
-    halved(<real *> op.b.grad, dy, begin * n, end * n, adds(op, 1))
-
-
-cdef void halved(real *dx, const real *dy, isize begin, isize end, bint add) noexcept nogil:
-    cdef isize i
-    if dx == NULL:
-        return
-    for i in range(begin, end):
-        dx[i] = <real> 0.5 * dy[i] + (dx[i] if add else 0)
-
-
-cdef class Multiply(Merge):
-    """y = a b, number by number; da = dy b, db = dy a"""
-
-    cdef void forward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            multiply_forward[double](self, run, NULL)
-        else:
-            multiply_forward[float](self, run, NULL)
-
-    cdef void backward(self, Run *run) noexcept nogil:
-        if self.is_double:
-            multiply_backward[double](self, run, NULL)
-        else:
-            multiply_backward[float](self, run, NULL)
-
-
-cdef void multiply_forward(Multiply op, Run *run, real *_) noexcept nogil:
-    cdef isize begin, end, i, n = op.y.size
-    cdef const real *a = <const real *> op.a.data
-    cdef const real *b = <const real *> op.b.data
-    cdef real *y = <real *> op.y.data
-    share(run.rows, 1, run, &begin, &end)
-    for i in range(begin * n, end * n):
-        y[i] = a[i] * b[i]
-
-
-cdef void multiply_backward(Multiply op, Run *run, real *_) noexcept nogil:
-    cdef isize begin, end, n = op.y.size
-    cdef const real *dy = <const real *> op.y.grad
-    share(run.rows, 1, run, &begin, &end)
-    scaled(<real *> op.a.grad, dy, <const real *> op.b.data, begin * n, end * n, adds(op, 0))
-    scaled(<real *> op.b.grad, dy, <const real *> op.a.data, begin * n, end * n, adds(op, 1))
-
-
-cdef void scaled(real *dx, const real *dy, const real *factor, isize begin, isize end,
-                 bint add) noexcept nogil:
-    cdef isize i
-    if dx == NULL:
-        return
-    if add:
-        for i in range(begin, end):
-            dx[i] += dy[i] * factor[i]
-    else:
-        for i in range(begin, end):
-            dx[i] = dy[i] * factor[i]
 
 
 cdef class Concatenate(Merge):
