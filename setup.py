@@ -74,7 +74,7 @@ class BuildWithFlagsPerFile(build_ext):
 
     def has_gcc(self):
         """Whether the compiler is GCC; clang knows others of its flags."""
-        version = [self.compiler.compiler_so[0], "--version"]
+        version = [*self.compiler.compiler_so, "--version"]
         return b"clang" not in subprocess.run(version, capture_output=True, check=False).stdout
 
 

@@ -28,6 +28,8 @@ LARGER = [  # several units of work, panels, tiles; sums longer than in the list
     (nn.DepthwiseConv2D(3, strides=2, padding="same"), (31, 40, 70)),
     (nn.DepthwiseConv2D(6, strides=2, padding=2), (23, 20, 40)),
     (nn.DepthwiseConv2D((5, 3), padding="same"), (21, 30, 8)),
+    (nn.DepthwiseConv2D(5, padding="same"), (12, 14, 2)),
+    (nn.DepthwiseConv2D((1, 33), padding="same"), (3, 40, 8)),
     (nn.Conv2D(64, 1), (19, 23, 300)),
     (nn.Conv1D(20, 9, padding="same"), (5000, 12)),
     (nn.DepthwiseConv2D(3, padding="same", depth_multiplier=2), (31, 40, 70)),

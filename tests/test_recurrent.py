@@ -217,6 +217,22 @@ def test_recurrent_dropout_drops_the_same_units_at_all_steps():
 # ---- threads -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rows", [65, 66, 71])
+@pytest.mark.parametrize("members", [2, 3])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU], ids=lambda k: k.__name__)
+def test_few_rows_in_a_plan_for_many(kind, members, rows, team):
+    """Its weights are packed for members with all units of some rows each."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((rows, 7, 5)), rng.standard_normal((rows, 210))
+    losses = []
+    for come in (1, members):
+        team(come)
+        model = randomize(nn.Sequential([nn.Input((7, 5)), kind(210)], seed=0, dtype="float64"))
+        model.compile("sgd", "mse")
+        losses.append(model.evaluate(x, y, batch_size=64)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-12)
+
+
 @pytest.mark.parametrize("rows", [1, 5, 24, 40])
 @pytest.mark.parametrize("asked", [2, 3])
 def test_training_has_the_same_bits_however_many_members_come(asked, rows, team):

@@ -212,29 +212,27 @@ cdef void weight_piece(Convolution op, Run *run, real *sums, const real *map, co
 cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
                        const real *image, isize pieces) noexcept nogil:
     """dweight = the sum of the pieces [+ dweight]; each member some filters."""
-    cdef conv_pass p = op.down
+    cdef conv_pass *p = &op.down
     cdef isize begin, end, apart = run.slot_size // sizeof(real), n = op.weight.size // p.O
     share(p.O, 1, run, &begin, &end)
     if op.chosen == PLAIN:
         if real is float:
-            f32.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
+            f32.conv_plain_weight(p, dweight, map, image, run.rows, begin, end, adds(op, 1))
         else:
-            f64.conv_plain_weight(&p, dweight, map, image, run.rows, begin, end, adds(op, 1))
+            f64.conv_plain_weight(p, dweight, map, image, run.rows, begin, end, adds(op, 1))
         return
     if op.wide:
         share(p.O, UNIT_CHANNELS, run, &begin, &end)
-        winograd_weight(&p, dweight, map, image, 0, run.rows * tiles(&p), begin, end, adds(op, 1),
+        winograd_weight(p, dweight, map, image, 0, run.rows * tiles(p), begin, end, adds(op, 1),
                         run.scratch + op.sums + op.bias_sums + op.packed)
         return
     if op.chosen == PRODUCT or op.chosen == WINOGRAD:
         add_pieces(dweight, <const real *> run.slots, apart, pieces, begin * n, end * n,
                    adds(op, 1))
         return
-    if op.chosen == DEPTHWISE:  # its sums (KH,KW,O) are those of one group
-        p.groups = p.C = 1
     if real is float:
-        f32.conv_weight_store(&p, dweight, <float *> run.slots, pieces, apart, begin, end,
-                              adds(op, 1))
+        f32.conv_weight_store(p, dweight, <float *> run.slots, pieces, apart, begin, end,
+                              adds(op, 1), op.chosen == DEPTHWISE)
     else:
-        f64.conv_weight_store(&p, dweight, <double *> run.slots, pieces, apart, begin, end,
-                              adds(op, 1))
+        f64.conv_weight_store(p, dweight, <double *> run.slots, pieces, apart, begin, end,
+                              adds(op, 1), op.chosen == DEPTHWISE)

@@ -50,8 +50,8 @@ cdef isize lines(isize bytes) noexcept nogil:
 cdef class Description(Finishing):
     """What a Convolution knows. Geometry: strides, dilations, and the zeros above and left.
 
-    ``keep``: the plan does not train, so packed weights are kept for the next run. A plan that
-    trains has them only where they take `lay_beside`.
+    ``keep``: packed weights are kept for the next run. Without it, in plans that train or whose
+    weights are too many, only what `lay_beside` makes of a few filters is.
     """
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
                  groups=1, rows=1, transposed=False, keep=False):

@@ -134,14 +134,16 @@ cdef class Gather(Op):
         cdef Array found
         cdef const Py_ssize_t *rows
         cdef Py_ssize_t i
+        if order is not None:
+            look_at_vector(order, INT64 if sizeof(Py_ssize_t) == 8 else INT32, &found)
         if not self.open(array):
             return False
         if order is not None:
-            look_at_vector(order, INT64 if sizeof(Py_ssize_t) == 8 else INT32, &found)
             rows = <const Py_ssize_t *> found.data
             for i in range(found.shape[0]):
                 if not 0 <= rows[i] < self.rows:
-                    raise IndexError(f"row {rows[i]} of an array of {self.rows} rows")
+                    self.close()
+                    raise IndexError(f"row {rows[i]} of an array of {len(array)} rows")
             self.order_owner, self.order, self.rows = order, rows, found.shape[0]
             self.direct = False
         return True

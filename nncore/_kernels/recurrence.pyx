@@ -81,6 +81,7 @@ cdef class Recurrence(Op):
         self.most = rows
         cdef isize size = self.G * self.H * self.H * itemsize
         self.packs = rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
+        self.packs_hh = self.packs and rows > 1  # one row reads them once a step as they are
         self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
@@ -120,11 +121,14 @@ cdef class Recurrence(Op):
         if self.packs or self.training:
             size = max(gates * self.I, self.G * self.H * filled(self.I))
             self.packed_ih = plan.workspace((size,))
-            self.packed_hh = plan.workspace((gates * self.H,))
+            packed = [self.packed_ih]
+            if self.packs_hh or self.training:
+                self.packed_hh = plan.workspace((gates * self.H,))
+                packed += [self.packed_hh]
             if self.prepares:
-                self.kept = (self.packed_ih, self.packed_hh)
+                self.kept = tuple(packed)
             else:
-                saved += [self.packed_ih, self.packed_hh]
+                saved += packed
         if self.training:
             self.dh = plan.tensor((self.ldh,))
             saved += [self.dh]
@@ -153,7 +157,7 @@ cdef Shard get_shard(Recurrence op, Run *run, int number, int count) noexcept no
     cdef Shard s
     s.row = run.rows * number // count
     s.rows = run.rows * (number + 1) // count - s.row
-    s.whole = (count > 1 or run.members == 1
+    s.whole = (count > 1 or run.members == 1 or op.prepares
                or 2 * op.G * op.H * op.H * run.rows < SPLIT_WORK)
     s.begin, s.end = 0, op.H
     if not s.whole:
@@ -225,7 +229,7 @@ cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) no
     """W_ih^T and W_hh^T for the shard's units; if they are all of them, a part of these."""
     pack_gates(op, s, part, parts, <real *> op.packed_ih.data,
                <const real *> op.weight_ih.data, op.I, op.x_at)
-    if op.most > 1:
+    if op.packs_hh:
         pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
                    <const real *> op.weight_hh.data, op.H, op.h_at)
 
@@ -260,7 +264,7 @@ cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isiz
     cdef isize n
     while gate < end:
         n = gates_together(op, at, gate, end, s.whole)
-        if from_end and n == 1:
+        if from_end and not s.whole:  # then each gate is alone
             end -= 1
             multiply_gates(op, s, z, a, lda, rows, of_x, end, 1, True, scratch)
         else:
@@ -283,7 +287,7 @@ cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize 
     addend = bias + column if of_x else NULL
     if units <= 0:
         return
-    if op.packs and (of_x or op.most > 1):
+    if op.packs if of_x else op.packs_hh:
         packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
         gemm_packed(z, op.ldz, a, lda, packed + (gate * filled_units(op.H) + s.begin) * K, op.most,
                     rows, units, K, not of_x, addend)

@@ -134,7 +134,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_weight)(const conv_pass *p, float *sums, const float *dy, const float *x,
                             isize begin, isize end, float *scratch) noexcept nogil
         void (*conv_weight_store)(const conv_pass *p, float *dw, float *sums, isize pieces,
-                                  isize apart, isize begin, isize end, int add) noexcept nogil
+                                  isize apart, isize begin, isize end, int add,
+                                  int depthwise) noexcept nogil
         void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         void (*depthwise_pack)(float *packed, const conv_pass *p,
                                const float *weight) noexcept nogil
@@ -250,7 +251,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*conv_weight)(const conv_pass *p, double *sums, const double *dy, const double *x,
                             isize begin, isize end, double *scratch) noexcept nogil
         void (*conv_weight_store)(const conv_pass *p, double *dw, double *sums, isize pieces,
-                                  isize apart, isize begin, isize end, int add) noexcept nogil
+                                  isize apart, isize begin, isize end, int add,
+                                  int depthwise) noexcept nogil
         void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch) noexcept nogil
         void (*depthwise_pack)(double *packed, const conv_pass *p,
                                const double *weight) noexcept nogil

@@ -1,6 +1,6 @@
 """Changes: whether what a plan made of them still holds.
 
-Inference plans keep packed copies of the weights. The weights themselves are memory that anybody
+Plans keep packed copies of the weights. The weights themselves are memory that anybody
 who holds a view may write to, so the library must know when to pack again, without looking at
 every number. It knows when it wrote itself; and nobody else can have, unless a view of the weights
 left the library and is still held somewhere, or was until now. Reference counts say so. (They

@@ -8,7 +8,7 @@
  * times W vectors of the window (Zen 4, 8 filters 5 x 5 of 64 channels: 4.0 ms instead of 7.8). An
  * element is the same sum. */
 
-/* The numbers of a row of a window, if it is one piece. */
+/* Whether sums are (O, K): few filters, and a row of the window is one piece of vectors. */
 static int NAME(conv_turned)(const conv_pass *p)
 {
     const isize run = (p->source == CONV_PATCHES ? p->KH : 1) * p->KW * p->C;
@@ -141,10 +141,11 @@ static void NAME(conv_transpose)(REAL *to, const REAL *from, isize K, isize n, i
 }
 
 static void NAME(conv_weight_store)(const conv_pass *p, REAL *dw, REAL *sums, isize pieces,
-                                    isize apart, isize begin, isize end, int add)
+                                    isize apart, isize begin, isize end, int add, int depthwise)
 {
-    const isize O = p->O / p->groups, K = p->KH * p->KW * (p->C / p->groups);
-    if (NAME(conv_turned)(p)) {
+    const isize O = depthwise ? p->O : p->O / p->groups;
+    const isize K = p->KH * p->KW * (p->C / p->groups);
+    if (!depthwise && NAME(conv_turned)(p)) {
         for (isize k = begin * K; k < end * K; k++) {
             REAL total = sums[k];
             for (isize piece = 1; piece < pieces; piece++) total += sums[piece * apart + k];

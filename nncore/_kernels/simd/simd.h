@@ -158,7 +158,7 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*conv_weight)(const conv_pass *p, real *sums, const real *dy, const real *x,         \
                             isize begin, isize end, real *scratch);                                \
         void (*conv_weight_store)(const conv_pass *p, real *dw, real *sums, isize pieces,          \
-                                  isize apart, isize begin, isize end, int add);                   \
+                                  isize apart, isize begin, isize end, int add, int depthwise);    \
         void (*conv_sizes)(const conv_pass *p, isize *packed, isize *scratch);                     \
         /* The same where each group has one channel of x or of y (depthwise). */                  \
         void (*depthwise_pack)(real *packed, const conv_pass *p, const real *weight);              \

@@ -10,7 +10,7 @@
 
 #include "convolution.h"
 #include "convolution_weight.h"
-#include "depthwise_three.h"
+#include "depthwise_three.h" /* in this order */
 
 #include "depthwise.h"
 #include "grouped.h"
