@@ -150,8 +150,8 @@ class Plan(Steps, Loop):
 
     def keeps(self, size: int) -> bool:
         """Whether an op may keep a packed copy of its weights, of so many bytes: not where training
-        changes them each run, nor beyond a bound for all of a model's plans, of which there may be one
-        for each size of batch and thread.
+        changes them each run, nor beyond a bound for all of a model's plans, of which there may be
+        one for each size of batch and thread.
         """
         if self.training or self.purpose == "declare":
             return False
