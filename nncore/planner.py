@@ -61,6 +61,7 @@ class Planner:
         where it is the last to read the input and nobody needs it afterwards."""
         readers: dict[Tensor, list[Op]] = {}
         needed_later = {root(gather.x) for gather in self.plan.gathers} | set(self.outputs)
+        needed_later |= {root(t) for op in self.ops if op.commits for t in op.saved}
         going_back = set(self.backward)
         for op in self.ops:
             for x in op.inputs:

@@ -180,6 +180,25 @@ def test_states_go_from_batch_to_batch_and_begin_anew_with_each_epoch():
     assert abs(forgetful[0] - expected) > 1e-4
 
 
+def test_what_works_in_place_on_an_output_leaves_the_state_alone():
+    x = np.random.default_rng(0).standard_normal((8, 3, 2))
+    layers = [nn.Input((3, 2)), nn.RNN(4), nn.Activation("relu")]
+    model = randomize(nn.Sequential(layers, dtype="float64"))
+    model.compile(nn.SGD(0.0), "mse")
+    history = model.fit(
+        x, np.ones((8, 4)), batch_size=2, shuffle=False, stateful=True, verbose=False
+    )
+
+    p = model.params
+    h, losses = np.zeros((2, 4)), []
+    for batch in x.reshape(4, 2, 3, 2):
+        for t in range(3):
+            z = batch[:, t] @ p["0.weight_ih"].T + h @ p["0.weight_hh"].T
+            h = np.tanh(z + p["0.bias_ih"] + p["0.bias_hh"])
+        losses.append(np.mean((np.maximum(h, 0) - 1) ** 2))
+    np.testing.assert_allclose(history.history["loss"], [np.mean(losses)], rtol=1e-12)
+
+
 def test_gradients_end_with_the_batch_and_training_works():
     """Truncated: a step of the second piece is that of a network given the first one's state."""
     x, y = copy_task(3, 10)

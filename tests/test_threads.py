@@ -251,3 +251,26 @@ def test_the_rows_of_a_section_are_those_that_a_cache_holds(team):
     forward, backward = planner.Planner(plan).sections()
     assert forward[0] == (4, False, planner.STRETCH_BYTES // (2 * 4 * 32 * 32 * 16))
     assert (2, True) in [section[:2] for section in backward]  # pooling and activation
+
+
+def test_threads_may_be_set_between_forward_and_backward():
+    """The batch is cut up as it was in the forward pass."""
+    before = nn.get_num_threads()
+    model = nn.Sequential(
+        [nn.Input((30, 16)), nn.LSTM(32, return_sequences=True)], seed=0, dtype="float64"
+    )
+    x = np.random.default_rng(0).normal(size=(8, 30, 16))
+    dy = np.random.default_rng(1).normal(size=(8, 30, 32))
+    results = []
+    try:
+        for forward, backward in ((1, 1), (2, 1), (1, 2)):
+            nn.set_num_threads(forward)
+            model.forward(x)
+            nn.set_num_threads(backward)
+            dx = model.backward(dy)
+            results.append([dx, *(grad.copy() for grad in model.grads.values())])
+    finally:
+        nn.set_num_threads(before)
+    for found in results[1:]:
+        for a, b in zip(found, results[0], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)

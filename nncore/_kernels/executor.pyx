@@ -106,7 +106,7 @@ cdef class Executor:
 
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
         """Runs some phases on rows first..first+rows of what the gathers read."""
-        cdef int i, members
+        cdef int i, members, asked
         self.phases = phases
         if phases & FORWARD:
             self.first, self.rows = first, rows
@@ -114,10 +114,14 @@ cdef class Executor:
                 (<Gather> self.feeds[i]).locate(first)
         # the smallest plans have no time for more questions
         if phases != UPDATE and 3 * self.work * rows < WORTH_A_MEMBER and not threads.forced():
-            self.asked = members = 1
+            asked = members = 1
         else:
-            self.asked = self.team_size(rows, FORWARD | BACKWARD)
+            asked = self.team_size(rows, FORWARD | BACKWARD)
             members = self.team_size(rows, phases)
+        if phases & FORWARD:
+            self.asked = asked
+        elif phases & BACKWARD:  # it is cut up as forward was, whatever has been set since
+            members = min(members, self.asked)
         if members == 1:
             self.run_member(0, 1)
         else:
