@@ -194,6 +194,9 @@ LAYERS = [
     LayerCase(nn.LSTM(5, dropout=0.3), shapes=((3, 4),)),  # PyTorch's masks are others
     LayerCase(nn.GRU(5, dropout=0.2, recurrent_dropout=0.3), shapes=((4, 3),)),
     LayerCase(nn.RNN(40, recurrent_dropout=0.3, return_sequences=True), shapes=((11, 3),)),
+    LayerCase(
+        nn.GRU(102, recurrent_dropout=0.3, reset_after=False), shapes=((5, 3), [(2, 3), (102,)])
+    ),
     LayerCase(nn.LSTM(190, recurrent_dropout=0.3), shapes=((3, 2),)),
 ]
 

@@ -214,6 +214,25 @@ def test_recurrent_dropout_drops_the_same_units_at_all_steps():
     assert (model(given) == 1).all(), "inference drops nothing"
 
 
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_recurrent_dropout_reaches_all_products_of_a_gru(reset_after):
+    """With weight_hh = 1 for each gate; z h, which is no product, has all of h."""
+    x, h0 = nn.Input((3, 1)), nn.Input((200,))
+    layer = nn.GRU(200, recurrent_dropout=0.5, reset_after=reset_after)
+    model = nn.Model([x, h0], layer(x, initial_state=h0), seed=0, dtype="float64")
+    for name, value in model.params.items():
+        value[...] = np.tile(np.eye(200), (3, 1)) if name == "0.weight_hh" else 0
+    y = model.forward([np.zeros((5, 3, 1)), np.ones((5, 200))])
+    kept = dropped = 1.0
+    for _ in range(3):
+        r = z = sp.expit(2 * kept)  # the rate is a half
+        kept = (1 - z) * np.tanh(r * 2 * kept) + z * kept
+        dropped = 0.5 * dropped
+    off, on = abs(y - dropped), abs(y - kept)
+    assert np.minimum(off, on).max() < 1e-12
+    assert 400 < (off < on).sum() < 600
+
+
 # ---- threads -------------------------------------------------------------------------------------
 
 
@@ -265,11 +284,6 @@ def built(layer, *shapes, **options):
         (lambda: nn.RNN(3, "gelu"), ValueError, "RNN: unknown activation 'gelu'"),
         (lambda: nn.GRU(3, dropout=1.0), ValueError, "GRU: dropout must be in"),
         (lambda: nn.GRU(3, return_state=1), TypeError, "GRU: return_state must be True or False"),
-        (
-            lambda: nn.GRU(3, recurrent_dropout=0.1, reset_after=False),
-            ValueError,
-            "expected reset_after=True",
-        ),
         (lambda: built(nn.LSTM(3), (4,)), ValueError, r"received an input of shape \(4,\).*steps"),
         (lambda: built(nn.LSTM(3), (4, 2), (3,)), ValueError, "received 2 inputs.*2 initial"),
         (

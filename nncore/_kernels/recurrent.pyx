@@ -189,7 +189,7 @@ cdef void forward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noexc
     if op.kind == CELL_GRU_BEFORE:
         for r in range(rows):
             cell(CELL_GRU_RESET, False, op.H, n, z + r * op.ldz + s.begin, <real *> NULL,
-                 <real *> NULL, <real *> NULL, <real *> NULL, h + r * op.ldh + s.begin,
+                 <real *> NULL, <real *> NULL, <real *> NULL, operand + r * op.ldh + s.begin,
                  <real *> NULL)
         if not s.whole:
             threads.barrier(run.members)
@@ -306,7 +306,7 @@ cdef inline void begin_gradient(real *d, const char *given, isize at, isize n) n
 cdef void backward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noexcept nogil:
     """From the gradients of h_t and c_t to those of the gates, and of h_{t-1} and c_{t-1}."""
     cdef isize rows = active(s, t), longer = active(s, t + 1), r, b, n = s.end - s.begin
-    cdef isize state = state_at(op, s, t), later = state_at(op, s, t + 1)
+    cdef isize state = state_at(op, s, t), later = state_at(op, s, t + 1), gates = op.G
     cdef real *dh = row_of(op.dh.data, s.row, op.ldh, z)
     cdef real *dc = NULL
     cdef real *h = row_of(op.hs.data, state, op.ldh, z) + s.begin
@@ -332,19 +332,22 @@ cdef void backward_step(Recurrent op, Run *run, Shard *s, isize t, real *z) noex
     if op.kind == CELL_GRU_BEFORE:
         multiply_transposed(op, s, dc, op.ldh, z, rows, 2, 3, False)
         for r in range(rows):
+            if op.rate > 0:  # m = r keep h: what is kept of its gradient serves both, r and h
+                drop(op, dc + r * op.ldh + s.begin, dc + r * op.ldh + s.begin,
+                     s.order[r] * op.H + s.begin, n, False)
             cell(CELL_GRU_RESET, True, op.H, n, z + r * op.ldz + s.begin, <real *> NULL,
                  <real *> NULL, dh + r * op.ldh + s.begin, dc + r * op.ldh + s.begin,
                  h + r * op.ldh, <real *> NULL)
         if not s.whole:
             threads.barrier(run.members)
-        multiply_transposed(op, s, dh, op.ldh, z, rows, 0, 2, True)
-    elif t == 0 and op.h0 is None:
-        pass
-    elif op.rate > 0:
+        gates = 2
+    if t == 0 and op.h0 is None:
+        return
+    if op.rate > 0:
         masked = row_of(op.masked.data, s.row, op.ldh, z)
-        multiply_transposed(op, s, masked, op.ldh, z, rows, 0, op.G, False)
+        multiply_transposed(op, s, masked, op.ldh, z, rows, 0, gates, False)
         for r in range(rows):
             drop(op, dh + r * op.ldh + s.begin, masked + r * op.ldh + s.begin,
                  s.order[r] * op.H + s.begin, n, True)
     else:
-        multiply_transposed(op, s, dh, op.ldh, z, rows, 0, op.G, True)
+        multiply_transposed(op, s, dh, op.ldh, z, rows, 0, gates, True)

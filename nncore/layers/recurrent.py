@@ -272,7 +272,7 @@ class GRU(Recurrence):
     the product, as in the first paper, in ONNX (linear_before_reset=0) and in Keras under this
     name. Shapes and options: see `Recurrence`. Parameters, the gates r, z, n in PyTorch's order:
     ``weight_ih`` (3 units, in), ``weight_hh`` (3 units, units), ``bias_ih`` and ``bias_hh`` (3
-    units,). ValueError as for `RNN`, and for recurrent_dropout with reset_after=False.
+    units,). ValueError as for `RNN`.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((7, 3)), nn.GRU(5)]).count_params()
@@ -286,11 +286,6 @@ class GRU(Recurrence):
     def __post_init__(self) -> None:
         super().__post_init__()
         settle(self, reset_after=boolean("GRU", "reset_after", self.reset_after))
-        if self.recurrent_dropout and not self.reset_after:
-            raise ValueError(
-                f"GRU: received recurrent_dropout {self.recurrent_dropout} with reset_after=False; "
-                "expected reset_after=True, or recurrent_dropout=0"
-            )
 
     @property
     def cell(self) -> str:
