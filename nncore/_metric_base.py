@@ -120,6 +120,9 @@ class PerClass(Metric):
         )
         if self.multi_label and labels.ndim > 1:
             classes = labels.shape[-1]
+        weights = None
+        if sample_weight is not None:
+            weights = flat_weights(self.name, sample_weight, labels.shape)
         if self._counts is None:
             self._classes = classes
             self._counts = np.zeros((3, max(2, classes)))
@@ -128,9 +131,6 @@ class PerClass(Metric):
                 f"{self.name}: received predictions of {classes} classes after predictions of "
                 f"{self._classes}; reset() the metric first"
             )
-        weights = None
-        if sample_weight is not None:
-            weights = flat_weights(self.name, sample_weight, labels.shape)
         if self.multi_label and classes > 1:
             self._counts += _label_counts(labels, chosen, weights)
         else:
@@ -171,7 +171,8 @@ def _label_counts(
     labels: NDArray[np.intp], chosen: NDArray[np.intp], weights: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """(3, L): hits, predicted and actual "yes" of each of the L labels of the last axis."""
-    answers = np.stack([labels & chosen, chosen, labels]).reshape(3, -1, labels.shape[-1])
+    yes = (chosen == 1).astype(np.intp)
+    answers = np.stack([labels & yes, yes, labels]).reshape(3, -1, labels.shape[-1])
     if weights is None:
         return answers.sum(axis=1, dtype=np.float64)
     return (answers * weights.reshape(answers.shape[1:])).sum(axis=1)
@@ -182,14 +183,17 @@ def answers(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """The true and the predicted class of every answer, and the number of classes.
 
-    The number is 1 for yes or no, where the classes are 0 and 1.
+    The number is 1 for yes or no, where the classes are 0 and 1. Scores with NaN choose none: a
+    class beyond the last.
     """
     scores = numbers(metric, "y_pred", y_pred)
     if multi_label or scores.ndim == 1 or scores.shape[-1] == 1:
         labels = _labels(metric, match(metric, numbers(metric, "y_true", y_true), scores), 2)
-        return labels, (scores > threshold).astype(np.intp), 1
+        return labels, np.where(np.isnan(scores), 2, scores > threshold), 1
     labels, classes = class_labels(metric, y_true, scores)
-    return labels, scores.argmax(axis=-1), classes
+    chosen = scores.argmax(axis=-1)  # where there is NaN, that is it
+    largest = np.take_along_axis(scores, chosen[..., None], axis=-1)[..., 0]
+    return labels, np.where(np.isnan(largest), classes, chosen), classes
 
 
 def class_labels(

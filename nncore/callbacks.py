@@ -2,8 +2,9 @@
 
 Order: on_train_begin; for each epoch on_epoch_begin, on_batch_end after batches, on_epoch_end;
 on_train_end. Epochs and batches count from 0. A hook that sets `model.stop_training = True` ends
-training: after the epoch, or, from on_batch_end, after the batch. `logs` is a dict of float:
-"loss", the metrics, and with validation data the same names with "val_" in front.
+training: after the epoch, or, from on_batch_end, after the batch. `logs` is a dict of float. After
+an epoch: "loss", the metrics, and with validation data the same names with "val_" in front; after a
+batch: "loss", the mean since the epoch began.
 """
 
 from __future__ import annotations
@@ -293,8 +294,11 @@ def checked(callbacks: Any) -> tuple[Callback, ...]:
     return tuple(found)
 
 
-def check_monitors(callbacks: tuple[Callback, ...], validated: bool) -> None:
-    """ValueError for a callback that waits for what no epoch can give."""
+def check_monitors(callbacks: tuple[Callback, ...], names: list[str], validated: bool) -> None:
+    """ValueError for a callback that waits for what no epoch can give. names: of the logs without
+    validation; callbacks of the user's own may add others."""
+    ours = (CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau)
+    logs = dict.fromkeys([*names, *(f"val_{name}" for name in names if validated)], 0.0)
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor.startswith("val_") and not validated:
@@ -302,6 +306,11 @@ def check_monitors(callbacks: tuple[Callback, ...], validated: bool) -> None:
                 f"fit: {type(callback).__name__} monitors {monitor!r}, but there are no validation "
                 f"data: give validation_data or validation_split, or monitor {monitor[4:]!r}"
             )
+        if all(type(other) in ours for other in callbacks):
+            if isinstance(monitor, str):
+                _monitored(type(callback).__name__, monitor, logs)
+            if isinstance(callback, ModelCheckpoint):
+                callback._filled(0, logs)
 
 
 _LARGER_IS_BETTER = ("accuracy", "auc", "f1", "precision", "r2", "recall", "top_k")
@@ -322,10 +331,9 @@ def _direction(owner: str, mode: str, monitor: str) -> str:
 def _monitored(owner: str, monitor: str, logs: Mapping[str, float]) -> float:
     """The monitored value of this epoch."""
     if monitor not in logs:
-        hint = "; give fit() validation data" if monitor.startswith("val_") else ""
         raise ValueError(
             f"{owner}: monitor {monitor!r} is not among the logs, available names: "
-            f"{', '.join(logs)}{hint}"
+            f"{', '.join(logs)}"
         )
     return float(logs[monitor])
 

@@ -6,7 +6,8 @@ where they are (memory-mapped files too), others are converted a stretch of rows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ def real_array(what: str, value: Any) -> np.ndarray:
     if value is None or isinstance(value, (dict, type)):
         hint = f"; pass one of its values, {what}[...]" if isinstance(value, dict) else ""
         raise TypeError(f"{what}: received {received(value)}; expected an array of numbers{hint}")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())  # whose import takes time
+    if isinstance(value, masked) and np.ma.is_masked(value):
         raise ValueError(
             f"{what}: received a masked array with {np.ma.count_masked(value)} masked numbers; "
             "fill them (x.filled(0)) or drop their rows"
@@ -167,6 +169,26 @@ class Examples:
             None if self.lengths is None else self.lengths[chosen],
         )
 
+    def answers(
+        self, plan: Plan, first: int, end: int, batch: int, order: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Of how many answers, rows or steps of sequences, the plan's loss is the mean, for each
+        batch of the examples first..end (of ``order``); float64."""
+        if not plan.weighs_steps or self.lengths is None:
+            rows = np.full(-(-(end - first) // batch), batch, np.float64)
+            rows[-1] = end - first - batch * (len(rows) - 1)
+            return rows
+        lengths = self.lengths[first:end] if order is None else self.lengths[order[first:end]]
+        return np.add.reduceat(lengths, range(0, end - first, batch)).astype(np.float64)
+
+    def weigh_classes(self, class_weight: Any, owner: str, loss: Loss, output: Any) -> None:
+        """Multiplies the weights by those of the classes that the (only) targets are."""
+        factors = _class_factors(owner, class_weight, self.targets[0], loss, output)
+        if self.weight is not None:
+            axes = (1,) * (factors.ndim - self.weight.ndim)
+            factors = factors * self.weight.reshape(self.weight.shape + axes)
+        self.weight = factors
+
     def step_weight(self, chosen: slice | np.ndarray, output: np.ndarray) -> np.ndarray | None:
         """The weights of these examples for a metric; without lengths those given. Of a sequence,
         (rows, steps, ...), steps beyond its end have weight 0."""
@@ -210,7 +232,6 @@ def examples(
     x: Any,
     y: Any,
     sample_weight: Any,
-    class_weight: dict[int, float] | None,
     *,
     owner: str,
     shapes: Shapes,
@@ -231,7 +252,7 @@ def examples(
         what = "y" if len(losses) == 1 else f"y[{i}]"
         target = real_array(what, value)
         if target.ndim < 1 or len(target) != rows:
-            count = len(target) if target.ndim else "no"
+            count = len(target) if target.ndim else f"the number {target}"
             raise ValueError(f"{owner}: received {rows} rows of x and {count} of {what}")
         try:
             target_shapes.append(losses[i].target_shape(shapes.outputs[i], target.shape[1:]))
@@ -252,41 +273,65 @@ def examples(
                     f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
                     "needs finite numbers: clean the data or drop such rows"
                 )
-    weight = _weights(
-        owner, rows, sample_weight, class_weight, targets, target_shapes, shapes.outputs
-    )
+            if shapes.tables[i] is not None and not _is_mapped(array):
+                _check_lookups(array, *shapes.tables[i])
+    weight = _weights(owner, rows, sample_weight, shapes.outputs)
     return Examples(inputs, targets, weight, tuple(target_shapes))
 
 
-def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs):
+def _check_lookups(x: np.ndarray, layer: str, rows: int) -> None:
+    """ValueError for what is no row of an Embedding's table; batch by batch its op sees it, too."""
+    good = (x >= 0) & (x < rows)
+    if x.dtype.kind == "f":
+        good &= x == np.floor(x)
+    if not good.all():
+        row = int((~good).reshape(len(x), -1).any(1).argmax())
+        wrong = x[row][~good[row]].flat[0] if x.ndim > 1 else x[row]
+        raise ValueError(
+            f"layer {layer!r}: received {wrong:.10g} in row {row} of x, which is no row of the "
+            f"table; expected integers 0 <= x < {rows}"
+        )
+
+
+def _weights(owner, rows, sample_weight, outputs):
     """One weight for each row (or row and time step), or None."""
-    weight = None
-    if sample_weight is not None:
-        weight = real_array("sample_weight", sample_weight)
-        steps = outputs[0][:-1]
-        expected = [(rows,)]
-        if steps and all(output[:-1] == steps for output in outputs):
-            expected.append((rows, *steps))
-        if weight.shape not in expected:
-            raise ValueError(
-                f"{owner}: received sample_weight of shape {weight.shape}; expected "
-                + " or ".join(map(str, expected))
-            )
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise ValueError(f"{owner}: received sample_weight with NaN or below 0; expected >= 0")
-    if class_weight is None:
-        return weight
-    if len(targets) > 1:
-        raise ValueError(f"{owner}: class_weight is for one output; this model has {len(targets)}")
+    if sample_weight is None:
+        return None
+    weight = real_array("sample_weight", sample_weight)
+    steps = outputs[0][:-1]
+    expected = [(rows,)]
+    if steps and all(output[:-1] == steps for output in outputs):
+        expected.append((rows, *steps))
+    if weight.shape not in expected:
+        raise ValueError(
+            f"{owner}: received sample_weight of shape {weight.shape}; expected "
+            + " or ".join(map(str, expected))
+        )
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError(
+            f"{owner}: received sample_weight with NaN, infinity or numbers below 0; expected "
+            "finite ones >= 0"
+        )
+    return weight
+
+
+def _class_factors(owner, class_weight, target, loss, output):
+    """The weight of the class of each row (or row and time step)."""
     if not isinstance(class_weight, dict):
         raise TypeError(
             f"{owner}: received class_weight {received(class_weight)}; expected a dict of label "
             "to weight"
         )
-    labels, shape, output = targets[0], shapes[0], outputs[0]
-    if shape == output and output[-1] > 1:
-        labels = labels.argmax(-1)
-    labels = labels.reshape(labels.shape[: max(1, len(output))])
+    positions = (len(target), *output[:-1])
+    if loss.of_classes and target.shape[1:] == output:
+        labels = target.argmax(-1)
+    elif target.size == np.prod(positions):
+        labels = target.reshape(positions)
+    else:
+        raise ValueError(
+            f"{owner}: received class_weight with {loss!r} and y of shape {target.shape}, which "
+            "has several numbers instead of one class for each row; use sample_weight"
+        )
     present = np.unique(labels)
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:
@@ -297,10 +342,7 @@ def _weights(owner, rows, sample_weight, class_weight, targets, shapes, outputs)
     factors = np.array(
         [real(owner, "class_weight", class_weight[n.item()], "[0, inf)") for n in present]
     )
-    per_row = factors[np.searchsorted(present, labels)]
-    if weight is None:
-        return per_row
-    return per_row * weight.reshape(weight.shape + (1,) * (per_row.ndim - weight.ndim))
+    return factors[np.searchsorted(present, labels)]
 
 
 def _is_mapped(array: np.ndarray) -> bool:
@@ -309,23 +351,3 @@ def _is_mapped(array: np.ndarray) -> bool:
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base
     return isinstance(base, (np.memmap, mmap))
-
-
-def is_batches(x: Any, y: Any) -> bool:
-    """Whether x is an iterable of (x, y) batches rather than numbers."""
-    if y is not None or not isinstance(x, Iterable):
-        return False
-    if isinstance(x, (list, tuple)):
-        return bool(x) and all(isinstance(b, tuple) and hasattr(b[0], "__len__") for b in x if b)
-    numbers = isinstance(x, (np.ndarray, dict, set, frozenset, str, bytes, type))
-    return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
-
-
-def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any, Any]:
-    """(x, y, sample_weight or None, lengths or None) of one batch of an iterable."""
-    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3, 4):
-        raise ValueError(
-            f"{owner}: an iterable of batches gave {type(batch).__name__}; expected (x, y), "
-            "(x, y, sample_weight) or (x, y, sample_weight, lengths)"
-        )
-    return (*batch, None, None)[:4]

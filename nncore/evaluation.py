@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data
+from nncore.batches import unpack_batch
 from nncore.failures import explain
 from nncore.plan import FORWARD, Plan
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from nncore.graph import Shapes
     from nncore.metrics import Metric
     from nncore.training import Training
+
+
+TRIED = 1 << 20  # predictions that metrics are tried with
 
 
 class Measures:
@@ -41,27 +45,35 @@ class Measures:
                 metric.update(target[chosen], output, weight)
 
     def results(self) -> dict[str, float]:
-        """name -> value; several outputs are told apart by a prefix."""
-        results = {}
+        """name -> value."""
+        return {name: metric.result() for name, metric in self._named()}
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self._named()]
+
+    def _named(self) -> Iterator[tuple[str, Metric]]:
+        """Several outputs are told apart by a prefix."""
         for i, group in enumerate(self.groups):
             prefix = f"output_{i}_" if len(self.groups) > 1 else ""
-            results.update({prefix + metric.name: metric.result() for metric in group})
-        return results
+            yield from ((prefix + metric.name, metric) for metric in group)
 
 
 def try_metrics(model: Training, examples: data.Examples, shapes: Shapes) -> None:
-    """One row through each metric: what does not fit is told before anything is trained."""
+    """The targets through each metric, with zeros as predictions: what does not fit is told before
+    anything is trained. Of many numbers only the first rows are tried."""
     measures = Measures(model.metrics)
     if measures:
-        zeros = [np.zeros((1, *shape), model.dtype) for shape in shapes.outputs]
-        measures.update(examples, slice(0, 1), zeros)
+        numbers = sum(int(np.prod(shape)) for shape in shapes.outputs)
+        rows = min(examples.rows, max(1, TRIED // max(1, numbers)))
+        zeros = [np.zeros((rows, *shape), model.dtype) for shape in shapes.outputs]
+        measures.update(examples, slice(0, rows), zeros)
 
 
 def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
     parts = (source,) if isinstance(source, data.Examples) else _checked(model, source)
     measures = Measures(model.metrics)
-    total, count, rows = 0.0, 0, 0
+    total, count, rows = 0.0, 0.0, 0
     plan, shapes = None, None
     for examples in parts:
         width = min(batch, examples.rows)
@@ -73,23 +85,22 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             status = plan.execute(FORWARD, 0, end - first)
             if status:
                 raise explain(plan, status)
-            answers = end - first
-            if plan.weighs_steps and examples.lengths is not None:
-                answers = int(examples.lengths[first:end].sum())
+            answers = examples.answers(plan, first, end, width)[0]
             total, count = total + plan.loss * answers, count + answers
-            outputs = [plan.array(y, end - first) for y in plan.predictions]
-            measures.update(examples, slice(first, end), outputs)
+            if measures:  # copies: a metric may keep them, the plan will not
+                outputs = [plan.array(y, end - first).copy() for y in plan.predictions]
+                measures.update(examples, slice(first, end), outputs)
         rows += examples.rows
         for gather in plan.gathers:
             gather.release()
     if not rows:
         raise ValueError("evaluate: received no rows")
-    return {"loss": total / count, **measures.results()}
+    return {"loss": float(total / count), **measures.results()}
 
 
 def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:
     for batch in batches:
-        x, y, weight, lengths = data.unpack_batch(batch, "evaluate")
+        x, y, weight, lengths = unpack_batch(batch, "evaluate")
         examples = model._examples(x, y, weight, lengths=lengths)
         model._needs_shapes(x)
         yield examples

@@ -14,6 +14,7 @@ import numpy as np
 
 from nncore import data
 from nncore._names import rate, received
+from nncore.batches import is_batches, unpack_batch
 from nncore.callbacks import Callback
 from nncore.evaluation import Measures, evaluate, try_metrics
 from nncore.failures import explain
@@ -60,11 +61,11 @@ class Fit:
             measures = Measures(self.model.metrics)
             if isinstance(self.train, data.Examples):
                 rows = self.train.rows
-                order = self.model._shuffling.permutation(rows) if self.shuffle else None
-                total, rows = self._pass(self.train, self.batch, order, measures)
+                order = self.model._permutation(rows) if self.shuffle else None
+                total, count = self._pass(self.train, self.batch, order, measures)
             else:
-                total, rows = self._pass_batches(epoch, measures)
-            self.end_epoch(epoch, {"loss": total / rows, **measures.results()})
+                total, count = self._pass_batches(epoch, measures)
+            self.end_epoch(epoch, {"loss": total / count, **measures.results()})
             if self.model.stop_training:
                 break
 
@@ -87,14 +88,15 @@ class Fit:
 
     def _pass(
         self, examples: data.Examples, batch: int, order: np.ndarray | None, measures: Measures
-    ) -> tuple[float, int]:
-        """Once over the examples; returns the sum over rows of the loss, and the rows."""
+    ) -> tuple[float, float]:
+        """Once over the examples; returns the sum of the losses of all answers, rows or steps of
+        sequences, and how many these are."""
         width = min(batch, examples.rows)
         plan = self.model._loss_plan("loss", examples, width, **self.options)
         if self.stateful:
             self._continue(plan, width)
         stretch = examples.stretch(width)
-        total, done = 0.0, 0
+        total, count = 0.0, 0.0
         try:
             for start in range(0, examples.rows, stretch):
                 stop = min(examples.rows, start + stretch)
@@ -102,18 +104,21 @@ class Fit:
                 first = 0
                 while first < stop - start:
                     end = min(stop - start, first + self._most_batches(width, measures) * width)
-                    reached, loss, outputs = self._steps(plan, first, end, width, measures)
+                    answers = examples.answers(plan, start + first, start + end, width, order)
+                    reached, loss, outputs = self._steps(plan, first, end, width, answers, measures)
                     if measures:
                         rows: Any = slice(start + first, start + reached)
                         chosen = rows if order is None else order[rows]
                         measures.update(examples, chosen, [y[: reached - first] for y in outputs])
-                    total, done, first = total + loss, done + reached - first, reached
-                    if self._report(done, total, examples is self.train):
-                        return total, done
+                    total += loss
+                    count += answers[: -(-(reached - first) // width)].sum()
+                    first = reached
+                    if self._report(start + first, total / count, examples is self.train):
+                        return total, count
         finally:
             for gather in plan.gathers:
                 gather.release()
-        return total, done
+        return total, count
 
     def _continue(self, plan: Any, width: int) -> None:
         """The states of the batch before are those of this plan's rows; of none, in an epoch's
@@ -137,17 +142,23 @@ class Fit:
         return max(1, min(RATES, data.STRETCH_BYTES // (row * width)))
 
     def _steps(
-        self, plan: Any, first: int, end: int, width: int, measures: Measures
+        self,
+        plan: Any,
+        first: int,
+        end: int,
+        width: int,
+        answers: np.ndarray,
+        measures: Measures,
     ) -> tuple[int, float, list[np.ndarray]]:
         """Training steps on the plan's rows first..end, as many as fit into AIR seconds."""
         model = self.model
-        rates = model.optimizer.rates(model._update.step, -(-(end - first) // width))
+        rates = model.optimizer.rates(model._update.step, len(answers))
         outputs = [
             np.empty((end - first, *shape), model.dtype)
             for shape in (model._output_shapes if measures else ())
         ]
         reached, loss, steps, status = plan.train(
-            first, end, width, rates, model._passes, AIR, outputs
+            first, end, width, rates, answers, model._passes, AIR, outputs
         )
         model._passes += steps
         self.number += steps
@@ -155,32 +166,32 @@ class Fit:
             raise explain(plan, status, model._update.step + 1)
         return reached, loss, outputs
 
-    def _report(self, rows: int, total: float, whole: bool) -> bool:
+    def _report(self, rows: int, loss: float, whole: bool) -> bool:
         """Progress and callbacks after some batches; returns whether to stop at once."""
-        logs = {"loss": total / rows}
+        logs = {"loss": loss}
         if whole:
             self.progress.show(rows, logs)
         for callback in self.every_batch:
             callback.on_batch_end(self.model, self.number - 1, logs)
         return bool(self.every_batch) and self.model.stop_training
 
-    def _pass_batches(self, epoch: int, measures: Measures) -> tuple[float, int]:
+    def _pass_batches(self, epoch: int, measures: Measures) -> tuple[float, float]:
         """Once over an iterable of batches."""
-        model, total, rows = self.model, 0.0, 0
+        model, total, count, rows = self.model, 0.0, 0.0, 0
         for batch in self.train:
-            x, y, weight, lengths = data.unpack_batch(batch, "fit")
+            x, y, weight, lengths = unpack_batch(batch, "fit")
             examples = model._examples(x, y, weight, lengths=lengths)
             model._needs_shapes(x)
             model._needs_compile("fit")
-            loss, count = self._pass(examples, examples.rows, None, measures)
-            total, rows = total + loss, rows + count
-            self.progress.show(rows, {"loss": total / rows})
+            loss, answers = self._pass(examples, examples.rows, None, measures)
+            total, count, rows = total + loss, count + answers, rows + examples.rows
+            self.progress.show(rows, {"loss": total / count})
             if self.model.stop_training and self.every_batch:
                 break
         if not rows:
             again = ": a generator gives its batches once; pass an object that can be iterated anew"
             raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
-        return total, rows
+        return total, count
 
 
 def split(
@@ -195,7 +206,7 @@ def split(
 ) -> tuple[Any, Any]:
     """Training and validation data: Examples, or an iterable of batches."""
     validation_split = rate("fit", "validation_split", validation_split)
-    if data.is_batches(x, y):
+    if is_batches(x, y):
         given = sample_weight, class_weight, lengths
         if any(value is not None for value in given) or validation_split:
             raise ValueError(
@@ -207,9 +218,7 @@ def split(
             raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
         return x, _validation(model, validation_data, None)
     shapes = model._shapes_for(x)
-    train = model._examples(
-        x, y, sample_weight, class_weight, finite=True, shapes=shapes, lengths=lengths
-    )
+    train = model._examples(x, y, sample_weight, finite=True, shapes=shapes, lengths=lengths)
     try_metrics(model, train, shapes)
     validation = _validation(model, validation_data, shapes)
     if validation_split and validation is None:
@@ -220,6 +229,8 @@ def split(
             )
         validation = train.subset(slice(kept, None))
         train = train.subset(slice(0, kept))
+    if class_weight is not None:  # of what is trained on: validation counts each row once
+        model._weigh_classes(train, class_weight, shapes)
     return train, validation
 
 
@@ -227,18 +238,19 @@ def _validation(model: Training, given: Any, shapes: Shapes | None) -> Any:
     """The validation data that `fit` was given: None, Examples, or an iterable of batches."""
     if given is None:
         return None
-    if isinstance(given, (tuple, list)):
+    batches = is_batches(given, None) and not isinstance(given, tuple)
+    if isinstance(given, (tuple, list)) and not batches:
         if len(given) not in (2, 3, 4):
             raise ValueError(
                 "fit: validation_data must be (x, y), (x, y, sample_weight) or (x, y, "
                 "sample_weight, lengths)"
             )
-        x, y, weight, lengths = data.unpack_batch(given, "fit")
+        x, y, weight, lengths = unpack_batch(given, "fit")
         try:
             return model._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
-    if not data.is_batches(given, None):
+    if not batches:
         raise TypeError(
             f"fit: received validation_data {received(given)}; expected (x, y), "
             "(x, y, sample_weight), or an iterable of such batches"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nncore.layers.base import Input, Layer, Part, Symbol
+from nncore.layers.core import Embedding
 from nncore.losses import closing
 
 if TYPE_CHECKING:
@@ -90,17 +91,25 @@ class Graph:
 
 class Shapes(NamedTuple):
     """What a network takes and gives: the shape of one row of each input and output, what each
-    output closes with (see `losses.closing`), and, for messages, the layer that takes x."""
+    output closes with (see `losses.closing`), for each input the name and the number of rows of
+    the Embedding that looks it up, if one does, and, for messages, the layer that takes x."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
     closing: list[tuple[str, bool]]
+    tables: list[tuple[str, int] | None]
     first: str
 
     @classmethod
     def of(cls, graph: Graph, outputs: Sequence[Tensor]) -> Shapes:
         """Of a graph and the outputs that its layers declared."""
         takers = [(name, s.layer) for name, s in graph.nodes if graph.inputs[0] in s.inputs]
+        tables = {
+            x: (name, s.layer.input_dim)
+            for name, s in graph.nodes
+            for x in s.inputs
+            if isinstance(s.layer, Embedding)
+        }
         first = ""
         if len(graph.inputs) == len(takers) == 1:
             first = f" for layer {takers[0][0]!r}, {takers[0][1].describe()}"
@@ -108,5 +117,6 @@ class Shapes(NamedTuple):
             [symbol.shape for symbol in graph.inputs],
             [y.shape for y in outputs],
             [closing(y) for y in outputs],
+            [tables.get(symbol) for symbol in graph.inputs],
             first,
         )

@@ -27,6 +27,10 @@ def minimize(fit: Fit) -> None:
     p = model._parameters
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
     best, epoch = p.values.copy(), 0
+    answers = examples.answers(plan, 0, examples.rows, plan.capacity).sum()
+
+    def penalty(flat: np.ndarray) -> float:
+        return 0.5 * optimizer.weight_decay * float(flat @ flat)
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(over="ignore"):  # a trial beyond float32: then the loss is not finite
@@ -39,20 +43,19 @@ def minimize(fit: Fit) -> None:
             status = plan.execute(FORWARD | BACKWARD, 0, end - first, 0.0, model._passes)
             if status or not (np.isfinite(plan.loss) and np.isfinite(p.gradients).all()):
                 raise explain(plan, status, epoch + 1)
-            share = (end - first) / examples.rows
+            share = examples.answers(plan, first, end, plan.capacity)[0] / answers
             loss += plan.loss * share
             gradient += p.gradients * share
         if not np.isfinite(flat).all():
             raise NonFiniteError("a parameter is not finite", epoch + 1)
-        decay = optimizer.weight_decay
-        return loss + 0.5 * decay * float(flat @ flat), gradient + decay * flat
+        return loss + penalty(flat), gradient + optimizer.weight_decay * flat
 
     def on_iteration(intermediate_result: Any) -> None:
         # The parameter's name is what makes scipy pass the loss along.
         nonlocal epoch
         best[...] = intermediate_result.x
         p.assign(best)
-        logs = {"loss": float(intermediate_result.fun)}
+        logs = {"loss": float(intermediate_result.fun) - penalty(intermediate_result.x)}
         if any(model.metrics):
             scores = evaluate(model, examples, max(fit.batch, 256))
             logs.update({name: value for name, value in scores.items() if name != "loss"})
@@ -83,7 +86,7 @@ def minimize(fit: Fit) -> None:
             options=options,
         )
         if not fit.history.epoch:  # it was at a minimum already
-            fit.end_epoch(0, {"loss": loss_and_gradient(start)[0]})
+            fit.end_epoch(0, {"loss": loss_and_gradient(start)[0] - penalty(start)})
     except _Stop:
         pass
     finally:

@@ -9,7 +9,7 @@ given the probabilities in either case.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,8 @@ class Loss:
 
     def __repr__(self) -> str:
         return describe(self)
+
+    of_classes: ClassVar[bool] = False  # whether the output's last axis is one class or another
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -128,6 +130,7 @@ class CrossEntropy(Loss):
     are (1 - s) t + s / C (Szegedy et al. 2016). ValueError for labels out of range.
     """
 
+    of_classes: ClassVar[bool] = True
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -159,7 +162,7 @@ class CrossEntropy(Loss):
             if not target.min() >= 0:
                 raise ValueError("probabilities below 0, or NaN")
             sums = target.sum(axis=-1, dtype=np.float64)
-            wrong = np.abs(sums - 1) > 0.01
+            wrong = np.abs(sums - 1) > kernels.SUM_TOLERANCE
             if wrong.any():
                 raise ValueError(
                     f"probabilities that sum to {sums[wrong][0]:.4g}; expected 1 for each example"
@@ -175,7 +178,7 @@ class CrossEntropy(Loss):
 
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         prediction, sums = plan.tensor(x.shape), plan.tensor((), itemsize=8)
-        log_sum = plan.tensor(x.shape[:-1])
+        log_sum = plan.tensor((*x.shape[:-1], 2))
         plan.add(
             kernels.CrossEntropy(
                 x, target, weight, sums, prediction, smoothing=self.label_smoothing, log_sum=log_sum
@@ -206,7 +209,7 @@ class BinaryCrossEntropy(Loss):
             raise ValueError(f"targets from {target.min()} to {target.max()}; expected 0 to 1")
 
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        prediction, softplus = plan.tensor(x.shape), plan.tensor(x.shape)
+        prediction, logs = plan.tensor(x.shape), plan.tensor(x.shape)
         sums = plan.tensor((), itemsize=8)
         plan.add(
             kernels.BinaryCrossEntropy(
@@ -216,7 +219,7 @@ class BinaryCrossEntropy(Loss):
                 sums,
                 prediction,
                 smoothing=self.label_smoothing,
-                softplus=softplus,
+                logs=logs,
             )
         )
         return prediction

@@ -254,6 +254,8 @@ class R2(Metric):
         self._mean: Any = 0.0  # of y_true, and its squared deviations: updated together, so that
         self._spread: Any = 0.0  # a large mean does not cancel (Chan, Golub & LeVeque 1979)
         self._error: Any = 0.0
+        self._first: Any = None  # the first y_true; which outputs have had another since:
+        self._varies: Any = False
 
     def update(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
@@ -273,6 +275,9 @@ class R2(Metric):
         added = weights.sum()
         if added == 0:
             return
+        counted = truth[weights > 0]
+        self._first = counted[0] if self._first is None else self._first
+        self._varies = self._varies | (counted != self._first).any(axis=0)
         mean = weights @ truth / added
         step = mean - self._mean
         total = self._weight + added
@@ -285,7 +290,7 @@ class R2(Metric):
     def result(self) -> float:
         if self._examples < 2:
             return float("nan")
-        flat = self._spread == 0
+        flat = ~self._varies | (self._spread == 0)
         unexplained = np.where(flat, self._error > 0, self._error / np.where(flat, 1, self._spread))
         return float(np.mean(1 - unexplained))
 
@@ -308,7 +313,7 @@ def grouped(metrics: Any, outputs: int) -> list[list[Metric]]:
 
     A list of lists is one list for each output; a flat list is for all of them.
     Raises TypeError for what is no list, ValueError for another number of lists, unknown names,
-    or two metrics of one name for an output.
+    names of the history's own, or two metrics of one name for an output.
     """
     if metrics is None or isinstance(metrics, (str, Metric)):
         metrics = [] if metrics is None else [metrics]
@@ -321,6 +326,12 @@ def grouped(metrics: Any, outputs: int) -> list[list[Metric]]:
     found = [[get(metric) for metric in group] for group in groups]
     for group in found:
         names = [metric.name for metric in group]
+        taken = [n for n in names if n in ("loss", "seconds", "epoch") or n.startswith("val_")]
+        if taken:
+            raise ValueError(
+                f"compile: received a metric with the name {taken[0]!r}, which the history has a "
+                "meaning for; give it another name"
+            )
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(

@@ -6,7 +6,7 @@ What it does with them: see training.py, inference.py and streaming.py.
 from __future__ import annotations
 
 import copy
-import threading
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +25,6 @@ from nncore.planner import stretch
 from nncore.streaming import StatefulPlan, Streaming
 from nncore.training import Training
 
-_building = threading.RLock()  # held while the shapes of a model are found from its first data
 # What a copy makes anew: plans, and what they are made for.
 _PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_forward_plan",
           "_node_shapes")  # fmt: skip
@@ -75,12 +74,14 @@ class Model(Training, Inference, Streaming, Entry):
         first, second, third = entropy.spawn(3)
         self._initial = first
         self._shuffling = np.random.Generator(np.random.PCG64(second))
+        self._process = os.getpid()
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
+        self._forward_pass = 0
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
@@ -219,7 +220,7 @@ class Model(Training, Inference, Streaming, Entry):
             if status:
                 plan.fail(status)
             plan.commit()
-            self._forward_plan = plan
+            self._forward_plan, self._forward_pass = plan, self._passes
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -227,8 +228,11 @@ class Model(Training, Inference, Streaming, Entry):
         """From the gradient of a loss with respect to the last `forward`'s output, fills
         ``grads`` and returns the gradient with respect to its input."""
         plan = self._forward_plan
-        if plan is None:
-            raise RuntimeError("backward: call forward(x, training=True) before each backward(dy)")
+        if plan is None or self._forward_pass != self._passes:
+            raise RuntimeError(
+                "backward: call forward(x, training=True) before each backward(dy), with no "
+                "training step between"
+            )
         rows = plan.batch_rows
         dys = data.as_list("dy", dy, len(plan.outputs))
         for i, (y, value) in enumerate(zip(plan.outputs, dys, strict=True)):
@@ -272,8 +276,8 @@ class Model(Training, Inference, Streaming, Entry):
                 from nncore.failures import NonFiniteError
 
                 raise NonFiniteError(
-                    "apply_gradients: a gradient is NaN or infinite; the parameters stay as they "
-                    "were",
+                    "apply_gradients: a gradient, or their joint norm, is NaN or infinite; the "
+                    "parameters stay as they were",
                     self._update.step + 1,
                 )
 
@@ -284,7 +288,8 @@ class Model(Training, Inference, Streaming, Entry):
 
         The file has the architecture, the parameters and what `compile` was told; with
         ``training_state`` also the optimizer's moments, its step and the random generators, so
-        that training goes on from the file to the bit as it would have without it.
+        that training goes on from the file to the bit as it would have without it (to rounding,
+        where it had batches of more rows before: plans for those stay, and add up otherwise).
         """
         from nncore import files
 

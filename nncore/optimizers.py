@@ -14,6 +14,7 @@ import numpy as np
 
 from nncore._kernels import optimizer as kernels
 from nncore._names import boolean, describe, positive_int, rate, real, received, resolve
+from nncore.schedules import Schedule
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -26,7 +27,7 @@ class Optimizer:
     kernel: ClassVar[Any] = None
 
     def __post_init__(self) -> None:
-        self.rates(0, 1)
+        self.rates(0, 2)
         name = type(self).__name__
         if self.clipnorm is not None:
             real(name, "clipnorm", self.clipnorm, "(0, inf)")
@@ -36,6 +37,8 @@ class Optimizer:
             rate(name, field, getattr(self, field, 0))
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, np.floating):
+            value = float(value)
         if name in self.__dict__ and name != "learning_rate":
             raise AttributeError(
                 f"{type(self).__name__}: {name} is fixed, only learning_rate may change; compile "
@@ -52,7 +55,16 @@ class Optimizer:
         schedule, name = self.learning_rate, type(self).__name__
         if not callable(schedule) or isinstance(schedule, type):
             return np.full(count, real(name, "learning_rate", schedule, "[0, inf)"))
-        given = schedule(steps)
+        try:
+            given = schedule(steps)
+        except (TypeError, ValueError) as error:
+            if isinstance(schedule, Schedule):
+                raise  # it says itself what is wrong
+            raise ValueError(
+                f"{name}: the learning_rate {received(schedule)} failed for an array of steps "
+                f"({error}); expected a function of NumPy arrays, such as "
+                "lambda steps: numpy.where(steps < 100, 0.1, 0.01)"
+            ) from error
         rates = np.asarray(given)
         numbers = rates.dtype.kind in "fiu" and rates.shape in ((), (count,))
         if not numbers or not ((rates >= 0) & (rates < np.inf)).all():

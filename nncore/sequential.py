@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,9 +11,21 @@ from nncore import data
 from nncore._names import received
 from nncore.graph import Graph, Shapes
 from nncore.layers.base import Input, Layer, Symbol
-from nncore.model import Model, _building
+from nncore.model import Model
 from nncore.parameters import Parameters
 from nncore.plan import Plan
+
+_building = threading.RLock()  # held while the shapes of a model are found from its first data
+
+
+def _renew_lock() -> None:
+    """In a child of fork: a thread of the parent may have held the lock there was."""
+    global _building
+    _building = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Sequential(Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from nncore import data, losses, optimizers
 from nncore._names import boolean, positive_int
 from nncore.arena import aligned_zeros
-from nncore.evaluation import evaluate
+from nncore.batches import is_batches
+from nncore.evaluation import Measures, evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.lengths import lengths_of
@@ -37,6 +39,7 @@ class Training:
     _output_shapes: list[tuple[int, ...]]
     _plans: dict[Any, Plan]
     _shuffling: np.random.Generator
+    _process: int
     _passes: int
     _ready: Callable[[str], Graph]
     _needs_shapes: Callable[[Any], None]
@@ -80,6 +83,7 @@ class Training:
                 one.takes_in(*closing)
         found = known.grouped(metrics, len(chosen))
         optimizer = optimizers.get(optimizer)
+        self._check_optimizer(optimizer)
         with self._exclusive():
             self._set_optimizer(optimizer)
             self.loss, self._losses, self.metrics = loss, chosen, found
@@ -98,16 +102,21 @@ class Training:
             self._ready(what)
             self._bind_optimizer()
 
+    def _check_optimizer(self, optimizer: Any) -> None:
+        """ValueError where the network has what the optimizer cannot train."""
+        buffers = self._parameters.buffer_views if self.graph is not None else ()
+        if buffers and isinstance(optimizer, optimizers.LBFGS):
+            raise ValueError(
+                f"LBFGS: received a network with {next(iter(buffers))}; running statistics follow "
+                "training steps, which it does not take: use LayerNormalization, or another "
+                "optimizer"
+            )
+
     def _bind_optimizer(self) -> None:
         """Gives the optimizer its state vectors; LBFGS has its own."""
         p = self._parameters
+        self._check_optimizer(self.optimizer)
         if isinstance(self.optimizer, optimizers.LBFGS):
-            if p.buffer_views:
-                raise ValueError(
-                    f"LBFGS: received a network with {next(iter(p.buffer_views))}; running "
-                    "statistics follow training steps, which it does not take: use "
-                    "LayerNormalization, or another optimizer"
-                )
             return
         update = self.optimizer.update()
         block = aligned_zeros(update.vectors * p.values.nbytes)
@@ -130,7 +139,6 @@ class Training:
         x,
         y,
         sample_weight=None,
-        class_weight=None,
         finite=False,
         shapes=None,
         lengths=None,
@@ -146,7 +154,6 @@ class Training:
             x,
             y,
             sample_weight,
-            class_weight,
             owner=type(self).__name__,
             shapes=shapes,
             losses=self._losses,
@@ -154,6 +161,14 @@ class Training:
         )
         found.lengths = lengths_of(type(self).__name__, lengths, found.inputs[0])
         return found
+
+    def _weigh_classes(self, examples: data.Examples, class_weight: Any, shapes: Shapes) -> None:
+        owner, outputs = type(self).__name__, shapes.outputs
+        if len(outputs) > 1:
+            raise ValueError(
+                f"{owner}: class_weight is for one output; this model has {len(outputs)}"
+            )
+        examples.weigh_classes(class_weight, owner, self._losses[0], outputs[0])
 
     def _loss_plan(self, purpose: str, examples: data.Examples, rows: int, **options: Any) -> Plan:
         return self._plan(
@@ -174,9 +189,9 @@ class Training:
         try:
             examples.load(plan, 0, examples.rows)
             status = plan.execute(phases, 0, examples.rows, rate, self._passes)
-            self._passes += 1
             if plan.bad or (status and phases & UPDATE):
                 raise explain(plan, status, self._update and self._update.step + 1)
+            self._passes += 1
         finally:
             for gather in plan.gathers:
                 gather.release()
@@ -192,7 +207,9 @@ class Training:
         if isinstance(self.optimizer, optimizers.LBFGS):
             raise ValueError("train_on_batch: LBFGS needs the whole data set: use fit")
         with self._exclusive():
-            examples = self._examples(x, y, sample_weight, class_weight, lengths=lengths)
+            examples = self._examples(x, y, sample_weight, lengths=lengths)
+            if class_weight is not None:
+                self._weigh_classes(examples, class_weight, self._shapes_for(x))
             self._needs_shapes(x)
             self._needs_compile("train_on_batch")
             rate = float(self.optimizer.rates(self._update.step, 1)[0])
@@ -253,7 +270,8 @@ class Training:
             train, validation = split(
                 self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
-            check_monitors(callbacks, validation is not None)
+            names = ["loss", *Measures(self.metrics).names()]
+            check_monitors(callbacks, names, validation is not None)
             if stateful:
                 check_stateful(self, train, batch, shuffle)
             progress = Progress(verbose, epochs, train)
@@ -306,13 +324,23 @@ class Training:
         """
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)
-        if data.is_batches(x, y):
+        if is_batches(x, y):
             return evaluate(self, x, batch)
         examples = self._examples(x, y, sample_weight, lengths=lengths)
         self._needs_shapes(x)
         return evaluate(self, examples, batch)
 
     # ---- the state of training ---------------------------------------------------------------
+
+    def _permutation(self, rows: int) -> np.ndarray:
+        """A random order of the rows. A child of fork draws from a generator of its own: a thread
+        of the parent may have held the lock of this one."""
+        if self._process != os.getpid():
+            state = self._shuffling.bit_generator.state
+            self._shuffling = np.random.Generator(np.random.PCG64())
+            self._shuffling.bit_generator.state = state
+            self._process = os.getpid()
+        return self._shuffling.permutation(rows)
 
     def _training_state(self) -> dict[str, Any]:
         """Everything that training depends on besides the parameters."""

@@ -77,3 +77,30 @@ def test_softmax_over_other_classes_than_those_of_the_loss_is_refused():
     model = nn.Sequential([nn.Input((4,)), nn.Dense(6, "softmax"), nn.Reshape((2, 3))], seed=0)
     with pytest.raises(ValueError, match="softmax and then changes the last axis"):
         model.compile("sgd", "cross_entropy")
+
+
+@pytest.mark.parametrize(("dtype", "rel"), [("float32", 2e-7), ("float64", 1e-15)])
+@pytest.mark.parametrize("z", [-200.0, -15.0, -3.0, 0.0, 3.0, 12.0, 30.0, 200.0])
+def test_binary_cross_entropy_keeps_its_digits(z, dtype, rel):
+    """log(1 + exp(z)) - t z, in the form that does not cancel."""
+    model = nn.Sequential([nn.Input((1,)), nn.Activation("sigmoid")], dtype=dtype)
+    model.compile("sgd", "binary_cross_entropy")
+    for t, sign in ((0, 1), (1, -1)):
+        exact = max(sign * z, 0) + np.log1p(np.exp(-abs(z)))
+        assert model.evaluate([[z]], [t])["loss"] == pytest.approx(exact, rel=rel, abs=1e-38)
+
+
+@pytest.mark.parametrize(("dtype", "abs_"), [("float32", 2e-7), ("float64", 1e-15)])
+@pytest.mark.parametrize("offset", [0.0, 1e4, -3e7])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+def test_cross_entropy_does_not_depend_on_where_zero_is(smoothing, offset, dtype, abs_):
+    z = np.array([[4.0, 0.0, -4.0]])
+    model = nn.Sequential([nn.Input((3,)), nn.Activation("softmax")], dtype=dtype)
+    model.compile("sgd", nn.losses.CrossEntropy(label_smoothing=smoothing))
+    log_p = z - np.log(np.exp(z).sum())
+    for label in range(3):
+        one_hot = np.eye(3)[[label]]
+        exact = -(((1 - smoothing) * one_hot + smoothing / 3) * log_p).sum()
+        for y in ([label], one_hot):
+            loss = model.evaluate(z + offset, y)["loss"]
+            assert loss == pytest.approx(exact, rel=abs_, abs=abs_)

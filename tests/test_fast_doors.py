@@ -198,7 +198,8 @@ def test_training_finds_a_nan_at_every_place_of_a_batch(width, dtype):
     "y",
     [np.full(ROWS, 3), np.full(ROWS, -1), np.full(ROWS, 0.5), np.full(ROWS, 2**62),
      np.full(ROWS, np.nan), LABELS[:5], np.tile(LABELS, 2), np.zeros((ROWS, 2)),
-     np.zeros((ROWS, 4)), np.array(1), LABELS.astype(str), np.full((ROWS, CLASSES), -1.0), None],
+     np.zeros((ROWS, 4)), np.full((ROWS, CLASSES), 2.0 / CLASSES), np.zeros((ROWS, CLASSES)),
+     np.array(1), LABELS.astype(str), np.full((ROWS, CLASSES), -1.0), None],
 )  # fmt: skip
 def test_targets_that_do_not_fit_are_refused(trained, y):
     model, x = opened(trained), WHOLE.astype(np.float32)
@@ -208,6 +209,20 @@ def test_targets_that_do_not_fit_are_refused(trained, y):
             model.train_on_batch(x, y)
         with pytest.raises((ValueError, TypeError), match="y"):
             model.gradients(x, y)
+    assert np.array_equal(model.params["0.weight"], before)
+
+
+@pytest.mark.parametrize("total", [0.0, 0.9, 2.0])
+def test_probabilities_that_do_not_sum_to_one_are_refused(total):
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(3, "softmax")], seed=0)
+    model.compile("sgd", "cross_entropy")
+    x, y = np.ones((6, 4), np.float32), np.full((6, 3), 1 / 3, np.float32)
+    model.train_on_batch(x, y)
+    before = model.params["0.weight"].copy()
+    y[3] *= total
+    for call in (model.train_on_batch, model.gradients):
+        with pytest.raises(ValueError, match=f"probabilities that sum to {total:.4g}; expected 1"):
+            call(x, y)
     assert np.array_equal(model.params["0.weight"], before)
 
 

@@ -304,3 +304,19 @@ def test_a_file_on_a_file_is_replaced_whole(tmp_path):
     assert same(nn.load(path), model)
     assert safetensors.load(path)[1].keys() == {"nncore"}
     assert json.loads(safetensors.load(path)[1]["nncore"])["format"] == 1
+
+
+def test_numbers_too_large_for_the_model_are_refused_before_anything_changes(tmp_path):
+    layers = [nn.Input((3,)), nn.Dense(2), nn.Dense(2)]
+    wide, narrow = nn.Sequential(layers, dtype="float64"), nn.Sequential(layers, seed=1)
+    wide.params["1.weight"][0, 0] = 1e39
+    wide.save_weights(tmp_path / "wide.safetensors")
+    before = copy.deepcopy(narrow)
+    with pytest.raises(ValueError, match=r"wide.safetensors: '1.weight' has numbers too large"):
+        narrow.load_weights(tmp_path / "wide.safetensors")
+    for name, value in before.params.items():
+        assert np.array_equal(narrow.params[name], value)
+    wide.params["1.weight"][0, 0] = np.inf  # is one in both
+    wide.save_weights(tmp_path / "wide.safetensors")
+    narrow.load_weights(tmp_path / "wide.safetensors")
+    assert narrow.params["1.weight"][0, 0] == np.inf

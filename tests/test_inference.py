@@ -118,6 +118,8 @@ def test_lbfgs_changes_are_seen(plain):
         lambda model: next(iter(model.params.items()))[1],
         lambda model: np.lib.stride_tricks.as_strided(model.params["0.weight"], (4,), (4,)),
         lambda model: model.params["0.weight"].base,
+        lambda model: np.asarray(model.params["0.weight"].base).view(np.float32),
+        lambda model: memoryview(model.params["0.weight"].base),
     ],
 )
 def test_a_view_that_is_held_may_write_at_any_time(plain, take):

@@ -216,6 +216,16 @@ def test_adam_in_float(units, isa):
     np.testing.assert_allclose(model.params["0.weight"], w, rtol=0, atol=4e-7)
 
 
+@pytest.mark.parametrize("beta_2", [0.9, 0.9999999])
+def test_adam_takes_no_step_where_a_square_overflows(beta_2, isa):
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(16)], seed=0)
+    model.compile(nn.Adam(0.01, beta_2=beta_2), "mae")
+    before = model.params["0.weight"].copy()
+    for _ in range(2):
+        model.train_on_batch(np.full((8, 4), 1e30, np.float32), np.zeros((8, 16), np.float32))
+    assert np.array_equal(model.params["0.weight"], before)
+
+
 # ---- the floating-point environment --------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ def test_lbfgs_finds_the_minimum_that_scipy_finds():
 
     best = minimize(loss, np.zeros(21), method="BFGS", options={"gtol": 1e-7})
     history = model.fit(x, LABELS, batch_size=13, epochs=200)
-    assert history.history["loss"][-1] == pytest.approx(best.fun, rel=1e-6)
+    decay = 0.005 * best.x @ best.x  # no part of the loss in reports, as with other optimizers
+    assert history.history["loss"][-1] == pytest.approx(best.fun - decay, rel=1e-6)
     found = np.concatenate([model.params["0.weight"].ravel(), model.params["0.bias"]])
     np.testing.assert_allclose(found, best.x, atol=1e-3)
     assert len(history.epoch) < 200

@@ -158,6 +158,26 @@ def test_metrics_count_the_steps_there_are():
     assert scores["accuracy"] == pytest.approx(right[mask].mean())
 
 
+@pytest.mark.parametrize("batches", [False, True])
+@pytest.mark.parametrize("optimizer", [nn.SGD(0.0), nn.LBFGS()])
+def test_the_loss_of_an_epoch_counts_steps_not_rows(optimizer, batches):
+    x, y, lengths = tags(30)
+    lengths[:15] = 1
+    model = tagger()
+    model.compile(optimizer, "cross_entropy")
+    expected = model.evaluate(x, y, lengths=lengths)["loss"]
+    options = {"batch_size": 7, "shuffle": False, "verbose": False}
+    if isinstance(optimizer, nn.LBFGS):
+        history = model.fit(x, y, lengths=lengths, epochs=3, **options)
+        expected = model.evaluate(x, y, lengths=lengths)["loss"]
+    elif batches:
+        parts = [(x[i : i + 7], y[i : i + 7], None, lengths[i : i + 7]) for i in range(0, 30, 7)]
+        history = model.fit(parts, verbose=False)
+    else:
+        history = model.fit(x, y, lengths=lengths, **options)
+    assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_fit_takes_lengths_along(shuffle):
     x, y, lengths = tags(40)

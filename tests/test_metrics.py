@@ -184,10 +184,13 @@ def test_regression(sk, rng, name, reference, shape, weighted):
         assert value(metrics.get(name), y[:, 0], p, w, CUTS) == pytest.approx(expected, rel=1e-9)
 
 
-def test_r2_of_an_output_that_never_varies(sk):
-    y = np.full((4, 1), 3.0)
+@pytest.mark.parametrize("target", [3.0, 0.1])
+def test_r2_of_an_output_that_never_varies(sk, target):
+    y, w = np.full((4, 1), target), np.array([0.3, 0.1, 0.7, 0.2])
     for guess in (y, y + 1):
-        assert value(metrics.R2(), y, guess) == sk.r2_score(y, guess)
+        for weights, cuts in ((None, (0, None)), (w, (0, None)), (w, (0, 1, 3, None))):
+            found = value(metrics.R2(), y, guess, weights, cuts)
+            assert found == (1 if guess is y else 0)
     assert np.isnan(value(metrics.R2(), y[:1], y[:1]))
 
 
@@ -277,3 +280,32 @@ def test_a_refused_update_changes_nothing(rng):
     with pytest.raises(ValueError, match="2 classes after predictions of 6"):
         metric.update(y > 2, scores[:, :2])
     assert metric.result() == before
+    fresh = metrics.F1()
+    with pytest.raises(ValueError, match="sample_weight"):
+        fresh.update(y, scores, y[:3])
+    fresh.update(y > 2, scores[:, 0])  # the classes are still open
+
+
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "top_k"])
+def test_what_is_nan_is_never_right(name):
+    metric = metrics.TopK(k=1) if name == "top_k" else metrics.get(name)
+    scores = np.array([[np.nan, 0.2, 0.1], [0.1, 0.9, np.nan], [0.9, 0.0, 0.1]])
+    right = np.array([[0.3, 0.2, 0.1], [0.1, 0.9, 0.0], [0.9, 0.0, 0.1]])
+    assert value(copy.deepcopy(metric), [0, 1, 0], right) == 1
+    assert value(copy.deepcopy(metric), [0, 1], scores[:2]) == 0
+    assert 0 < value(copy.deepcopy(metric), [0, 1, 0], scores) < 1
+    if name != "top_k":
+        assert value(metric, [1, 1], [np.nan, np.nan]) == 0
+    if name == "accuracy":
+        assert value(metrics.Accuracy(), [0, 1], [np.nan, 1.0]) == 0.5
+        many = metrics.Accuracy(multi_label=True)
+        assert value(many, [[0, 1], [0, 0]], [[np.nan, 1.0], [0.1, np.nan]]) == 0.5
+    if name == "f1":
+        many = metrics.F1(multi_label=True)
+        assert value(many, [[1, 1], [0, 1]], [[np.nan, 1.0], [0.1, np.nan]]) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("name", ["loss", "seconds", "epoch", "val_accuracy"])
+def test_names_that_the_history_has_are_refused(name):
+    with pytest.raises(ValueError, match=f"the name '{name}'.*another"):
+        metrics.grouped([metrics.Accuracy(name=name)], 1)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nncore as nn
+from nncore import sequential
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(256, 64)).astype(np.float32)
@@ -99,6 +100,33 @@ def test_a_fork_while_another_thread_trains(team):
             assert in_a_fork(lambda: np.abs(model(X)).sum()) == expected
     finally:
         stop.set()
+        thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("what", ["shuffles", "builds"])
+def test_a_fork_while_another_thread_holds_a_lock(what):
+    """That of its generator, or of the building of shapes: children have others."""
+    model, started, go_on = network(), threading.Event(), threading.Event()
+
+    def hold():
+        lock = sequential._building if what == "builds" else model._shuffling.bit_generator.lock
+        with lock:
+            started.set()
+            go_on.wait(60)
+
+    def work():
+        if what == "builds":
+            return nn.Sequential([nn.Dense(1)], seed=0)(np.ones((1, 2))).size
+        return len(model.fit(X, Y, verbose=False).epoch)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert started.wait(60)
+        assert in_a_fork(work) == 1
+    finally:
+        go_on.set()
         thread.join()
 
 

@@ -314,3 +314,24 @@ def built(layer, *shapes, **options):
 def test_errors_say_what_to_change(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("layer", [nn.RNN(6), nn.LSTM(6), nn.Bidirectional(nn.GRU(3))],
+                         ids=lambda layer: type(layer).__name__)  # fmt: skip
+def test_the_state_may_be_the_sequence(layer, rows, members, team):
+    """In the same memory, seen in another shape."""
+    team(members)
+    x = nn.Input((6,))
+    steps = nn.Reshape((3, 2))(x)
+    states = {"RNN": [x], "LSTM": [x, x]}.get(type(layer).__name__)
+    if states is None:
+        x = nn.Input((3,))
+        steps, states = nn.Reshape((3, 1))(x), [x, x]
+    model = randomize(nn.Model(x, layer(steps, initial_state=states), seed=0, dtype="float64"))
+    values, dy = draw([x.shape, model.output_shape], rows)
+    model.forward(values)
+    dx, change, e = model.backward(dy), draw([x.shape], rows, seed=1)[0], 1e-6
+    slope = ((model(values + e * change) - model(values - e * change)) * dy).sum() / (2 * e)
+    assert (dx * change).sum() == pytest.approx(slope, rel=1e-7)

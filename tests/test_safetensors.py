@@ -190,6 +190,9 @@ def test_a_path_without_a_file_is_the_ordinary_error(tmp_path):
         safetensors.save(tmp_path, TENSORS, {})
     with pytest.raises(ValueError, match="not a regular file"):
         safetensors.load("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")  # which opening would wait for
+    with pytest.raises(ValueError, match="not a regular file"):
+        safetensors.load(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(

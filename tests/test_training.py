@@ -177,6 +177,32 @@ def test_class_weight_is_the_sample_weight_of_each_label():
     assert_same(by_class, one_hot, atol=1e-6)
 
 
+def test_class_weight_is_for_what_is_trained_on():
+    weights = {0: 100, 1: 50, 2: 20}
+    split, apart = classifier(nn.SGD(0.0)), classifier(nn.SGD(0.0))
+    options = {"class_weight": weights, "shuffle": False}
+    one = split.fit(X, LABELS, validation_split=0.5, **options).history
+    two = apart.fit(X[:35], LABELS[:35], validation_data=(X[35:], LABELS[35:]), **options).history
+    assert one["loss"] == two["loss"] and one["val_loss"] == two["val_loss"]
+    assert one["val_loss"][0] < 3 < one["loss"][0]
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "mse"])
+def test_class_weight_needs_a_class(loss):
+    model = regressor(loss=loss)
+    with pytest.raises(ValueError, match="one class for each row; use sample_weight"):
+        model.fit(X, np.eye(2)[LABELS % 2], class_weight={0: 1, 1: 2})
+    for shape in ((), (1,)):  # the class is the number
+        layers = [nn.Input((6,)), nn.Dense(1), nn.Reshape(shape)]
+        model, other = (nn.Sequential(layers, seed=0) for _ in range(2))
+        for one in (model, other):
+            one.compile("sgd", loss)
+        y = LABELS % 2
+        model.fit(X, y, class_weight={0: 1, 1: 2}, shuffle=False)
+        other.fit(X, y, sample_weight=1 + y, shuffle=False)
+        assert_same(model, other)
+
+
 def test_sample_weights_in_validation():
     model, weight = classifier(nn.SGD(0.0), ["accuracy"]), RNG.uniform(size=70)
     history = model.fit(X, LABELS, validation_data=(X, LABELS, weight)).history
@@ -216,6 +242,41 @@ def test_gradients_are_those_of_forward_and_backward():
         assert np.array_equal(model.params[name], before[name])
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_a_step_that_fails_draws_no_random_numbers():
+    one, other = classifier(dropout=0.5), classifier(dropout=0.5)
+    for model in (one, other):
+        model.train_on_batch(X, LABELS)
+        if model is other:
+            with pytest.raises(ValueError, match="x: received NaN, infinite"):
+                model.train_on_batch(X / 0, LABELS, sample_weight=LABELS)
+            with pytest.raises(ValueError, match="received y"):
+                model.train_on_batch(X, LABELS + 1)
+        model.train_on_batch(X, LABELS)
+    assert_same(one, other)
+
+
+def test_backward_after_a_training_step_is_refused():
+    model = regressor()
+    y = model.forward(X)
+    model.train_on_batch(X, Y)
+    with pytest.raises(RuntimeError, match="no training step between"):
+        model.backward(y)
+
+
+def test_a_refused_compile_changes_nothing():
+    layers = [nn.Input((6,)), nn.BatchNormalization(), nn.Dense(3)]
+    one, other = (nn.Sequential(layers, seed=0) for _ in range(2))
+    for model in (one, other):
+        model.compile("adam", "cross_entropy")
+        model.train_on_batch(X, LABELS)
+        if model is other:
+            with pytest.raises(ValueError, match="LBFGS: received a network with 0.running_mean"):
+                model.compile("lbfgs", "cross_entropy")
+        model.train_on_batch(X, LABELS)
+    assert_same(one, other)
+
+
 def test_backward_belongs_to_the_data_of_its_forward():
     model = regressor()
     x = X.copy()
@@ -245,6 +306,14 @@ def test_a_learning_rate_that_is_changed_takes_effect_at_once():
         model.fit(X, Y, batch_size=70, shuffle=False)
         stepped.train_on_batch(X, Y)
         assert_same(model, stepped)
+
+
+def test_a_learning_rate_may_be_numpys_and_a_schedule_must_take_arrays():
+    optimizer = nn.Adam(np.float32(0.25))
+    optimizer.learning_rate = np.float32(0.5)
+    assert type(optimizer.learning_rate) is float
+    with pytest.raises(ValueError, match=r"failed for an array of steps.*numpy\.where"):
+        nn.SGD(lambda step: 0.1 if step < 10 else 0.01)
 
 
 def test_a_schedule_gives_each_step_its_rate():

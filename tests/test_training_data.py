@@ -126,6 +126,98 @@ def test_a_list_of_batches_is_an_iterable_of_batches():
     assert parts.evaluate(list(Batches())) == parts.evaluate(Batches())
 
 
+def test_validation_data_may_be_a_list_of_batches():
+    model = classifier()
+    history = model.fit(X, LABELS, validation_data=list(Batches())).history
+    assert history["val_loss"][0] == pytest.approx(model.evaluate(X, LABELS)["loss"])
+
+
+def test_a_batch_in_a_list_may_be_a_list_of_arrays():
+    whole, parts = classifier(), classifier()
+    whole.fit(X, LABELS, batch_size=16, shuffle=False)
+    parts.fit([list(batch) for batch in Batches()])
+    assert_same(whole, parts)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_forgotten_targets_are_told(call):
+    model = classifier()
+    with pytest.raises(ValueError, match="x|no y"):
+        getattr(model, call)((X, LABELS))
+    with pytest.raises(ValueError, match="no y"):
+        getattr(model, call)(list(X))
+
+
+def test_a_metric_may_keep_what_it_is_given():
+    class Keep(nn.metrics.Metric):
+        name = "keep"
+
+        def reset(self):
+            self.truth, self.guess = [], []
+
+        def update(self, y_true, y_pred, sample_weight=None):
+            self.truth.append(y_true)
+            self.guess.append(y_pred)
+
+        def result(self):
+            truth, guess = np.concatenate(self.truth), np.concatenate(self.guess)
+            return float((guess.argmax(-1) == truth).mean())
+
+    model = classifier(metrics=[Keep(), "accuracy"])
+    scores = model.evaluate(X, LABELS, batch_size=7)
+    assert scores["keep"] == scores["accuracy"]
+    scores = model.fit(X, LABELS, batch_size=7, validation_data=Batches()).history
+    assert scores["val_keep"] == scores["val_accuracy"] and scores["keep"] == scores["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("callback", "says"),
+    [
+        (nn.callbacks.EarlyStopping("val_acc"), "'val_acc' is not among the logs.*val_accuracy"),
+        (nn.callbacks.ReduceLROnPlateau("lost"), "'lost' is not among the logs"),
+        (nn.callbacks.ModelCheckpoint("{acc}.safetensors"), "'acc'.*available names: loss"),
+    ],
+)
+def test_a_name_that_no_epoch_gives_is_told_before_training(callback, says):
+    model = classifier(metrics=["accuracy"])
+    before = copy.deepcopy(model)
+    with pytest.raises(ValueError, match=says):
+        model.fit(X, LABELS, validation_data=(X, LABELS), callbacks=[callback])
+    assert_same(model, before)
+    also = nn.callbacks.LambdaCallback(
+        on_epoch_end=lambda model, epoch, logs: logs.update(lost=1.0, val_acc=1.0, acc=1.0)
+    )
+    if not isinstance(callback, nn.callbacks.ModelCheckpoint):
+        model.fit(X, LABELS, validation_data=(X, LABELS), callbacks=[also, callback])
+
+
+def test_targets_that_a_metric_cannot_take_are_told_before_training():
+    model = nn.Sequential([nn.Input((X.shape[1],)), nn.Dense(1)], seed=0)
+    model.compile("sgd", "binary_cross_entropy", metrics=["accuracy"])
+    before, y = copy.deepcopy(model), np.zeros(len(X))
+    y[-1] = 0.3
+    with pytest.raises(ValueError, match="labels must be integers, received 0.3"):
+        model.fit(X, y, batch_size=8)
+    assert_same(model, before)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"), [(5, "5"), (-1, "-1"), (0.5, "0.5"), (np.float32(7), "7")]
+)
+def test_lookups_beyond_a_table_are_told_before_training(wrong, shown):
+    words = nn.Input((3,))
+    table = nn.Flatten()(nn.Embedding(5, 2)(words))
+    other = nn.Input((1,))
+    model = nn.Model([other, words], nn.Dense(1)(nn.Concatenate()([table, other])), seed=0)
+    model.compile("sgd", "mse")
+    before, x = copy.deepcopy(model), np.zeros((20, 3), type(wrong))
+    x[13, 1] = wrong
+    says = f"layer '0': received {shown} in row 13 of x.*expected integers 0 <= x < 5"
+    with pytest.raises(ValueError, match=says):
+        model.fit([np.ones((20, 1)), x], np.ones((20, 1)), batch_size=5)
+    assert_same(model, before)
+
+
 def test_batches_may_build_a_network():
     built, waiting = classifier(), nn.Sequential([nn.Dense(8, "tanh"), nn.Dense(3)], seed=0)
     waiting.compile("adam", "cross_entropy")

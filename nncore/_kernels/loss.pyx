@@ -21,6 +21,9 @@ cdef inline double weight_at(const real *weight, isize weights, isize position,
 cdef enum:
     BLOCK = 16  # rows whose losses are added up together, so that no rounding depends on the team
 
+SUM_TOLERANCE = 0.01  # by how much the sum of a row's probabilities may differ from 1
+cdef double SLACK = SUM_TOLERANCE
+
 
 cdef class Loss(Op):
     """What all losses share: x, the network's output; target; weight; sums, one double a row."""
@@ -112,7 +115,8 @@ cdef class CrossEntropy(Loss):
 
 cdef double cross_entropy_forward(CrossEntropy op, Run *run, isize begin, isize end,
                                real *_) noexcept nogil:
-    """loss = sum_c t_c (log_sum - x_c), log_sum = log sum_c exp(x_c), t summing to one."""
+    """loss = sum_c t_c (rest + (top - x_c)), top = max_c x_c, rest = log sum_c exp(x_c - top), for
+    t summing to one."""
     cdef isize r, c, C = op.n, P = op.positions, label
     cdef const real *x = <const real *> op.x.data
     cdef const real *target = <const real *> op.target.data
@@ -120,31 +124,35 @@ cdef double cross_entropy_forward(CrossEntropy op, Run *run, isize begin, isize 
     cdef isize weights = op.weight.size if weight != NULL else 0
     cdef real *log_sum = <real *> op.log_sum.data
     cdef real *p = <real *> op.prediction.data
-    cdef double s = op.smoothing, loss = 0, part, t
+    cdef double s = op.smoothing, loss = 0, part, t, total, top, rest
     begin *= P
     end *= P
     if real is float:
-        f32.softmax(p + begin * C, x + begin * C, log_sum + begin, end - begin, C)
+        f32.softmax(p + begin * C, x + begin * C, log_sum + 2 * begin, end - begin, C)
     else:
-        f64.softmax(p + begin * C, x + begin * C, log_sum + begin, end - begin, C)
+        f64.softmax(p + begin * C, x + begin * C, log_sum + 2 * begin, end - begin, C)
     for r in range(begin, end):
-        part = 0
+        part, top, rest = 0, log_sum[2 * r], log_sum[2 * r + 1]
         if op.labels:
             label = label_at(op, target, r)
             if label < 0:
                 run.bad = run.bad or op.number
                 continue
-            part = (1 - s) * (<double> log_sum[r] - x[r * C + label])
-        elif s < 1:
+            part = (1 - s) * (rest + (top - x[r * C + label]))
+        else:
+            total = 0
             for c in range(C):
                 t = target[r * C + c]
                 if not t >= 0:
                     run.bad = run.bad or op.number
                 if t != 0:
-                    part += (1 - s) * t * (<double> log_sum[r] - x[r * C + c])
+                    part += (1 - s) * t * (rest + (top - x[r * C + c]))
+                total += t
+            if fabs(total - 1) > SLACK:
+                run.bad = run.bad or op.number
         if s > 0:
             for c in range(C):
-                part += s / C * (<double> log_sum[r] - x[r * C + c])
+                part += s / C * (rest + (top - x[r * C + c]))
         loss += weight_at(weight, weights, r, P) * part
     return loss
 
@@ -200,14 +208,14 @@ cdef isize span(Loss op, bint weighted, isize begin, isize end, isize *count,
 
 
 cdef class BinaryCrossEntropy(Loss):
-    """log(1 + exp(x)) - t x for logits x and targets t in 0..1, mean over all numbers;
-    smoothed: t <- (1 - s) t + s / 2."""
+    """log(1 + exp(x)) - t x for logits x and targets t in 0..1, mean over all numbers, in the form
+    log(1 + exp(-|x|)) + max(x, 0) - t x; smoothed: t <- (1 - s) t + s / 2."""
     cdef double smoothing
-    cdef Tensor softplus
+    cdef Tensor logs
 
-    def set_options(self, double smoothing, Tensor softplus):
-        self.smoothing, self.softplus = smoothing, softplus
-        self.saved = self.saved + (softplus,)
+    def set_options(self, double smoothing, Tensor logs):
+        self.smoothing, self.logs = smoothing, logs
+        self.saved = self.saved + (logs,)
 
     cdef double sum_of_rows(self, Run *run, isize begin, isize end) noexcept nogil:
         if self.is_double:
@@ -229,14 +237,14 @@ cdef double binary_forward(BinaryCrossEntropy op, Run *run, isize begin, isize e
     cdef const real *weight = <const real *> op.weights()
     cdef isize weights = op.weight.size if weight != NULL else 0
     cdef real *p = <real *> op.prediction.data
-    cdef real *softplus = <real *> op.softplus.data
+    cdef real *logs = <real *> op.logs.data
     cdef double s = op.smoothing, loss = 0, part, t
     cdef isize first = span(op, weight != NULL, begin, end, &count, &n)
     k = first * op.n
     if real is float:
-        f32.sigmoid_softplus(p + k, softplus + k, x + k, count * n)
+        f32.sigmoid_log(p + k, logs + k, x + k, count * n)
     else:
-        f64.sigmoid_softplus(p + k, softplus + k, x + k, count * n)
+        f64.sigmoid_log(p + k, logs + k, x + k, count * n)
     for r in range(count):
         part = 0
         for i in range(n):
@@ -245,7 +253,7 @@ cdef double binary_forward(BinaryCrossEntropy op, Run *run, isize begin, isize e
             if not 0 <= t <= 1:
                 run.bad = run.bad or op.number
             t = (1 - s) * t + s / 2
-            part += <double> softplus[k] - t * x[k]
+            part += logs[k] + ((1 - t) * x[k] if x[k] > 0 else -t * x[k])
         loss += weight_at(weight, weights, first + r, P) * part
     return loss
 

@@ -6,8 +6,8 @@ once, each on its own share, and neither allocates nor raises: whatever can be w
 in Python before.
 
 The contract of ``backward``: for each input ``i`` whose ``grad`` is not NULL it writes the
-gradient there, or adds it where ``adds(self, i)``. The planner decides both, so an op never knows
-who else reads its input.
+gradient there, or adds it where ``adds(self, i)``, in the order of the inputs, for two of them may
+lie in one place. The planner decides both, so an op never knows who else reads its input.
 """
 
 

@@ -136,13 +136,14 @@ cdef class Loop(Executor):
             self.update.step += 1
         return status
 
-    def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, rates,
+    def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, rates, answers,
               unsigned long long step, double seconds, list predictions=None):
         """Training steps on rows first..end, ``batch`` at a time, until the time is up.
 
-        rates: the learning rate of each step, a vector of float64. predictions: for each loss an
-        array of ``end - first`` rows, which receives what the loss made of the network's output.
-        Returns (where to go on, sum over rows of the loss, steps done, status of the last one).
+        rates: the learning rate of each step; answers: what each step's loss counts in the sum;
+        vectors of float64. predictions: for each loss an array of ``end - first`` rows, which
+        receives what the loss made of the network's output.
+        Returns (where to go on, sum of the losses, steps done, status of the last one).
         """
         cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
         cdef Py_ssize_t rows, start = first, steps = 0
@@ -151,9 +152,11 @@ cdef class Loop(Executor):
             phases |= PREPARE
         cdef double total = 0
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
-        cdef Array found
-        look_at_vector(rates, DOUBLE, &found)
-        if batch < 1 or batch > self.capacity or found.shape[0] * batch < end - first:
+        cdef Array rate, share
+        look_at_vector(rates, DOUBLE, &rate)
+        look_at_vector(answers, DOUBLE, &share)
+        if (batch < 1 or batch > self.capacity
+                or min(rate.shape[0], share.shape[0]) * batch < end - first):
             raise ValueError("batches that this plan cannot run")
         if self.update is None:
             raise ValueError("training without an optimizer")
@@ -166,14 +169,14 @@ cdef class Loop(Executor):
             with nogil:
                 while first < end:
                     rows = min(batch, end - first)
-                    self.rate, self.step = (<const double *> found.data)[steps], step
+                    self.rate, self.step = (<const double *> rate.data)[steps], step
                     status = self.run(phases, first, rows)
                     if status != GOOD:
                         break
+                    total += self.loss * (<const double *> share.data)[steps]
                     step += 1
                     steps += 1
                     self.update.step += 1
-                    total += self.loss * rows
                     taker.take(first - start, rows)
                     first += rows
                     if threads.clock() > deadline:

@@ -11,7 +11,7 @@ cdef class Recurrence(Op):
     cdef Tensor y, last_h, last_c        # what is given; each may be None
     cdef Tensor xs, zs, hs, cs, c_end, dh, dc, keep, masked
     cdef Tensor order, first, bias, packed_ih, packed_hh
-    cdef int kind, place_of_h0
+    cdef int kind, place_of_x
     cdef isize T, I, H, G, chunk, most, fewest
     cdef isize ldx, ldz, ldh
     cdef isize x_at[4]                   # the column of z where gate g gets x's product

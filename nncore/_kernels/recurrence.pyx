@@ -54,12 +54,13 @@ cdef class Recurrence(Op):
         reverse: the last step comes first; aligned: y has its steps in the order of x still.
         """
         cdef isize itemsize = x.itemsize, g, rows = plan.most_rows
-        self.connect((x, *weights, *states, *([] if lengths is None else [lengths])),
+        # The states come first, for so do their gradients: x may lie in the same memory.
+        self.connect((*states, x, *weights, *([] if lengths is None else [lengths])),
                      [y for y in outputs if y is not None])
         self.x, self.lengths = x, lengths
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = (*weights, None, None)[:4]
         self.h0, self.c0 = (*states, None, None)[:2]
-        self.place_of_h0 = 1 + <int> len(weights)
+        self.place_of_x = <int> len(states)
         self.y, self.last_h, self.last_c = outputs
         self.kind, self.G = CELLS[cell]
         self.T, self.I = x.shape

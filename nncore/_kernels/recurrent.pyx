@@ -286,9 +286,9 @@ cdef void backward_shard(Recurrent op, Run *run, Shard *s, real *_) noexcept nog
     for r in range(s.rows):
         b = s.order[r] * op.H + s.begin
         if op.h0 is not None and op.h0.grad != NULL:
-            add_gradient(<real *> op.h0.grad + b, dh + r * op.ldh, n, adds(op, op.place_of_h0))
+            add_gradient(<real *> op.h0.grad + b, dh + r * op.ldh, n, adds(op, 0))
         if op.c0 is not None and op.c0.grad != NULL:
-            add_gradient(<real *> op.c0.grad + b, dc + r * op.ldh, n, adds(op, op.place_of_h0 + 1))
+            add_gradient(<real *> op.c0.grad + b, dc + r * op.ldh, n, adds(op, 1))
     if op.rate > 0:  # hs becomes the operand of the gradient of weight_hh
         for t in range(s.steps):
             for r in range(active(s, t)):

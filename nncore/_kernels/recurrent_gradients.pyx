@@ -38,9 +38,9 @@ cdef void input_gradient(Recurrence op, Run *run, Shard *s, real *_) noexcept no
                 t += 1
             n = r - s.first[t]
             b = s.order[n] * op.T + step_of(op, s.length[n], t)
-            add_gradient(dx + b * op.I, found + (r - begin) * op.I, op.I, adds(op, 0))
+            add_gradient(dx + b * op.I, found + (r - begin) * op.I, op.I, adds(op, op.place_of_x))
         begin = row
-    if not adds(op, 0):  # what is beyond a sequence's end
+    if not adds(op, op.place_of_x):  # what is beyond a sequence's end
         begin, end = 0, s.rows
         if not s.whole:
             share(s.rows, 1, run, &begin, &end)
@@ -80,7 +80,8 @@ cdef void weight_gradients(Recurrence op, Run *run, int count, real *_) noexcept
 cdef void gate_gradients(Recurrence op, Run *run, isize unit, isize units, bint again,
                          const real *dz, int place, const real *operand, isize ld,
                          isize rows) noexcept nogil:
-    """The gradients of weight_ih (input number 1) or weight_hh (2), and of the bias with it."""
+    """The gradients of weight_ih (the first input behind x) or weight_hh (the second), and of the
+    bias with it."""
     cdef isize K = op.I if place == 1 else op.H
     cdef char *weight = op.weight_ih.grad if place == 1 else op.weight_hh.grad
     cdef char *bias = NULL
@@ -88,6 +89,7 @@ cdef void gate_gradients(Recurrence op, Run *run, isize unit, isize units, bint 
         bias = op.bias_ih.grad if place == 1 else op.bias_hh.grad
     if weight != NULL:
         gemm(<real *> weight + unit * K, K, dz, 1, op.ldz, operand, ld, 1, units, K, rows,
-             again or adds(op, place), <const real *> NULL, run.scratch)
+             again or adds(op, op.place_of_x + place), <const real *> NULL, run.scratch)
     if bias != NULL:
-        sum_rows(<real *> bias + unit, dz, op.ldz, rows, units, again or adds(op, place + 2))
+        sum_rows(<real *> bias + unit, dz, op.ldz, rows, units,
+                 again or adds(op, op.place_of_x + place + 2))

@@ -88,7 +88,7 @@ cdef extern from "simd/simd.h" nogil:
         const f32_activation *activations
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
                         isize n) noexcept nogil
-        void (*sigmoid_softplus)(float *y, float *l, const float *x, isize n) noexcept nogil
+        void (*sigmoid_log)(float *y, float *l, const float *x, isize n) noexcept nogil
         double (*sum_squares)(const float *x, isize n) noexcept nogil
         int (*all_finite)(const float *x, isize n) noexcept nogil
         void (*sgd)(float *p, const float *g, float *m, isize n, double rate, double scale,
@@ -204,7 +204,7 @@ cdef extern from "simd/simd.h" nogil:
         const f64_activation *activations
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
                         isize n) noexcept nogil
-        void (*sigmoid_softplus)(double *y, double *l, const double *x, isize n) noexcept nogil
+        void (*sigmoid_log)(double *y, double *l, const double *x, isize n) noexcept nogil
         double (*sum_squares)(const double *x, isize n) noexcept nogil
         int (*all_finite)(const double *x, isize n) noexcept nogil
         void (*sgd)(double *p, const double *g, double *m, isize n, double rate, double scale,

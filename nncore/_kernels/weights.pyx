@@ -6,7 +6,7 @@ every number. It knows when it wrote itself; and nobody else can have, unless a 
 left the library and is still held somewhere, or was until now. Reference counts say so. (They
 cannot see who keeps no more than an address.)
 """
-from cpython.buffer cimport PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.dict cimport PyDict_Next, PyDict_Size
 from cpython.object cimport PyObject
 
@@ -19,12 +19,15 @@ cdef class Memory:
     """A flat array as the base of views. An array as the base would not do: a slice of a view
     would hold the array, not the view."""
     cdef object array
+    cdef void *data
+    cdef Py_ssize_t size
 
     def __cinit__(self, array):
-        self.array = array
+        self.array, self.size = array, array.nbytes
+        self.data = <void *> <size_t> array.__array_interface__["data"][0]
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        PyObject_GetBuffer(self.array, buffer, flags)
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, False, flags)  # which holds self
 
 
 cdef class Changes:

@@ -84,9 +84,10 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     import safetensors
 
     name = file_path("load", path)
+    mode = os.stat(name).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would wait for its writer
+        raise ValueError(f"load: {name!r} is not a regular file")
     with open(name, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"load: {name!r} is not a regular file")
         data = file.read()
     try:
         views = safetensors.deserialize(data)  # type: ignore[no-untyped-call]

@@ -189,12 +189,12 @@ static const TABLE(activation) NAME(activations)[] = {
     ACTIVATIONS(ELEMENTWISE_ENTRY, ROWWISE_ENTRY){NULL, 0, 0, NULL, NULL},
 };
 
-/* y = sigmoid(x), l = log(1 + exp(x)): what the loss of a sigmoid output needs, in one pass */
-static void NAME(sigmoid_softplus)(REAL *y, REAL *l, const REAL *x, isize n) {
+/* y = sigmoid(x), l = log(1 + exp(-|x|)): what the loss of a sigmoid output needs, in one pass */
+static void NAME(sigmoid_log)(REAL *y, REAL *l, const REAL *x, isize n) {
     ELEMENTWISE_LOOP
     for (isize i = 0; i < n; i++) {
         const REAL z = x[i];
-        l[i] = NAME(softplus)(z);
+        l[i] = NAME(softplus)(z < 0 ? z : -z);
         y[i] = NAME(sigmoid)(z);
     }
 }

@@ -14,14 +14,13 @@ ALWAYS_INLINE REAL NAME(sqrt)(REAL x) { return REAL_IS_DOUBLE ? (REAL)sqrt(x) : 
 
 /* sqrt(x) for x >= 0, and a / b, lane by lane. In float AVX-512 estimates both to 14 bits, and a
  * Newton step makes that an error of at most 7e-8 (of roots below 1e-17, 6e-5). To keep NaN out of
- * these steps, the root of 0 is 1e-19 and that of infinity 1e37: to a weight, as good as none. */
+ * these steps, the root of 0 is 1e-19; of infinity these make NaN, and a / NaN is 0 as a / infinity
+ * would be: gradients whose squares overflow take no step. */
 ALWAYS_INLINE NAME(vec) NAME(root)(NAME(vec) x) {
 #if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
-    const __mmask16 infinite = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(3e38f), _CMP_GT_OQ);
     x = (NAME(vec))_mm512_max_ps(_mm512_set1_ps(2e-38f), (__m512)x);
     const NAME(vec) inverse = (NAME(vec))_mm512_rsqrt14_ps((__m512)x), y = x * inverse;
-    const NAME(vec) root = y + (x - y * y) * (0.5f * inverse);
-    return (NAME(vec))_mm512_mask_mov_ps((__m512)root, infinite, _mm512_set1_ps(1e37f));
+    return y + (x - y * y) * (0.5f * inverse);
 #else
     for (int i = 0; i < LANES; i++) x[i] = NAME(sqrt)(x[i]);
     return x;
@@ -30,8 +29,9 @@ ALWAYS_INLINE NAME(vec) NAME(root)(NAME(vec) x) {
 
 ALWAYS_INLINE NAME(vec) NAME(quotient)(NAME(vec) a, NAME(vec) b) {
 #if VECTOR_BYTES == 64 && !REAL_IS_DOUBLE
+    const __mmask16 finite = _mm512_cmp_ps_mask((__m512)b, _mm512_set1_ps(3e38f), _CMP_LE_OQ);
     const NAME(vec) inverse = (NAME(vec))_mm512_rcp14_ps((__m512)b), y = a * inverse;
-    return y + (a - y * b) * inverse;
+    return (NAME(vec))_mm512_maskz_mov_ps(finite, (__m512)(y + (a - y * b) * inverse));
 #else
     return a / b;
 #endif

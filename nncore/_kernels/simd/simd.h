@@ -96,10 +96,11 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
                                         const real *scale, const real *slope, const real *offset,  \
                                         isize P, isize C, int add);                                \
         const name##_activation *activations; /* ends with label == NULL */                        \
-        /* y (rows, n) = softmax(x); y may be x; log_sum (rows) = log(sum(exp(x))) unless NULL */  \
+        /* y (rows, n) = softmax(x); y may be x; log_sum (rows, 2), unless NULL: the largest x,    \
+         * and log(sum(exp(x - largest))) */                                                       \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
-        /* y = sigmoid(x) and l (n) = log(1 + exp(x)), both without overflow; y may be x */        \
-        void (*sigmoid_softplus)(real *y, real *l, const real *x, isize n);                        \
+        /* y = sigmoid(x) and l (n) = log(1 + exp(-|x|)); y may be x */                            \
+        void (*sigmoid_log)(real *y, real *l, const real *x, isize n);                        \
         double (*sum_squares)(const real *x, isize n); /* accumulated in double */                 \
         int (*all_finite)(const real *x, isize n);                                                 \
         /* Optimizer steps over n parameters p with gradient g; g is scaled by `scale` first,      \

@@ -1,0 +1,37 @@
+"""Iterables of batches: data that come as (x, y) tuples instead of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from nncore._names import received
+
+
+def is_batches(x: Any, y: Any) -> bool:
+    """Whether x is an iterable of (x, y) batches rather than numbers."""
+    if y is not None or not isinstance(x, Iterable):
+        return False
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(_is_batch(b) for b in x)
+    numbers = isinstance(x, (np.ndarray, dict, set, frozenset, str, bytes, type))
+    return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
+
+
+def _is_batch(item: Any) -> bool:
+    """Whether an item of a list is (x, y), and not a row of numbers."""
+    if isinstance(item, list):  # of arrays; one of lists is a row of a nested list
+        return len(item) > 1 and all(hasattr(part, "__array__") for part in item[:2])
+    return isinstance(item, tuple) and len(item) > 0 and hasattr(item[0], "__len__")
+
+
+def unpack_batch(batch: Any, owner: str) -> tuple[Any, Any, Any, Any]:
+    """(x, y, sample_weight or None, lengths or None) of one batch of an iterable."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3, 4):
+        raise ValueError(
+            f"{owner}: an iterable of batches gave {received(batch)}; expected (x, y), "
+            "(x, y, sample_weight) or (x, y, sample_weight, lengths)"
+        )
+    return (*batch, None, None)[:4]
