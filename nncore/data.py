@@ -273,8 +273,9 @@ def examples(
                     f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
                     "needs finite numbers: clean the data or drop such rows"
                 )
-            if shapes.tables[i] is not None and not _is_mapped(array):
-                _check_lookups(array, *shapes.tables[i])
+            table = shapes.tables[i]
+            if table is not None and not _is_mapped(array):
+                _check_lookups(array, *table)
     weight = _weights(owner, rows, sample_weight, shapes.outputs)
     return Examples(inputs, targets, weight, tuple(target_shapes))
 
