@@ -189,11 +189,20 @@ def answers(
     scores = numbers(metric, "y_pred", y_pred)
     if multi_label or scores.ndim == 1 or scores.shape[-1] == 1:
         labels = _labels(metric, match(metric, numbers(metric, "y_true", y_true), scores), 2)
-        return labels, np.where(np.isnan(scores), 2, scores > threshold), 1
+        chosen, classes = (scores > threshold).astype(np.intp), 1
+        if _has_nan(scores):
+            chosen[np.isnan(scores)] = 2
+        return labels, chosen, classes
     labels, classes = class_labels(metric, y_true, scores)
-    chosen = scores.argmax(axis=-1)  # where there is NaN, that is it
-    largest = np.take_along_axis(scores, chosen[..., None], axis=-1)[..., 0]
-    return labels, np.where(np.isnan(largest), classes, chosen), classes
+    chosen = scores.argmax(axis=-1)
+    if _has_nan(scores):
+        chosen[np.isnan(scores).any(axis=-1)] = classes
+    return labels, chosen, classes
+
+
+def _has_nan(scores: NDArray[Any]) -> bool:
+    largest = scores.max(initial=0)  # NaN if there is one
+    return bool(largest != largest)
 
 
 def class_labels(

@@ -22,8 +22,9 @@ def is_batches(x: Any, y: Any) -> bool:
 
 def _is_batch(item: Any) -> bool:
     """Whether an item of a list is (x, y), and not a row of numbers."""
-    if isinstance(item, list):  # of arrays; one of lists is a row of a nested list
-        return len(item) > 1 and all(hasattr(part, "__array__") for part in item[:2])
+    if isinstance(item, list):  # of arrays of as many rows; other lists are rows of numbers
+        arrays = [hasattr(part, "__array__") and np.ndim(part) > 0 for part in item[:2]]
+        return arrays == [True, True] and len(item[0]) == len(item[1])
     return isinstance(item, tuple) and len(item) > 0 and hasattr(item[0], "__len__")
 
 

@@ -243,6 +243,8 @@ def examples(
     ``finite``: also that arrays in memory have no NaN; memory-mapped files, which that would read
     twice, are checked batch by batch in any case.
     """
+    if y is None and isinstance(x, tuple):  # fit((x, y)): x is no array
+        raise ValueError(f"{owner}: received no y, and a tuple as x; expected (x, y) apart")
     inputs = input_arrays(x, shapes, owner)
     rows = len(inputs[0])
     if y is None:
@@ -275,23 +277,24 @@ def examples(
                 )
             table = shapes.tables[i]
             if table is not None and not _is_mapped(array):
-                _check_lookups(array, *table)
+                what = "x" if len(inputs) == 1 else f"x[{i}]"
+                _check_lookups(what, array, *table)
     weight = _weights(owner, rows, sample_weight, shapes.outputs)
     return Examples(inputs, targets, weight, tuple(target_shapes))
 
 
-def _check_lookups(x: np.ndarray, layer: str, rows: int) -> None:
+def _check_lookups(what: str, x: np.ndarray, layer: str, rows: int) -> None:
     """ValueError for what is no row of an Embedding's table; batch by batch its op sees it, too."""
-    good = (x >= 0) & (x < rows)
-    if x.dtype.kind == "f":
-        good &= x == np.floor(x)
-    if not good.all():
-        row = int((~good).reshape(len(x), -1).any(1).argmax())
-        wrong = x[row][~good[row]].flat[0] if x.ndim > 1 else x[row]
-        raise ValueError(
-            f"layer {layer!r}: received {wrong:.10g} in row {row} of x, which is no row of the "
-            f"table; expected integers 0 <= x < {rows}"
-        )
+    step = max(1, 4096 * len(x) // x.size)
+    for start in range(0, len(x), step):  # a stretch at a time: it takes memory
+        part = x[start : start + step].reshape(len(x[start : start + step]), -1)
+        bad = ~((part >= 0) & (part < rows) & (part == np.floor(part)))
+        if bad.any():
+            row = int(bad.any(1).argmax())
+            raise ValueError(
+                f"layer {layer!r}: received {part[row][bad[row]][0]:.10g} in row {start + row} of "
+                f"{what}, which is no row of the table; expected integers 0 <= x < {rows}"
+            )
 
 
 def _weights(owner, rows, sample_weight, outputs):
@@ -324,14 +327,14 @@ def _class_factors(owner, class_weight, target, loss, output):
             "to weight"
         )
     positions = (len(target), *output[:-1])
-    if loss.of_classes and target.shape[1:] == output:
+    if target.shape[1:] == output and (loss.of_classes or _is_one_hot(target)):
         labels = target.argmax(-1)
     elif target.size == np.prod(positions):
         labels = target.reshape(positions)
     else:
         raise ValueError(
             f"{owner}: received class_weight with {loss!r} and y of shape {target.shape}, which "
-            "has several numbers instead of one class for each row; use sample_weight"
+            "has neither one class for each row nor is one-hot; use sample_weight"
         )
     present = np.unique(labels)
     missing = [label.item() for label in present if label.item() not in class_weight]
@@ -344,6 +347,12 @@ def _class_factors(owner, class_weight, target, loss, output):
         [real(owner, "class_weight", class_weight[n.item()], "[0, inf)") for n in present]
     )
     return factors[np.searchsorted(present, labels)]
+
+
+def _is_one_hot(target: np.ndarray) -> bool:
+    if target.ndim < 2 or target.shape[-1] < 2:
+        return False
+    return bool(((target == 0) | (target == 1)).all() and (target.sum(-1) == 1).all())
 
 
 def _is_mapped(array: np.ndarray) -> bool:

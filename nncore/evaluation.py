@@ -11,6 +11,7 @@ import numpy as np
 from nncore import data
 from nncore.batches import unpack_batch
 from nncore.failures import explain
+from nncore.metrics import named
 from nncore.plan import FORWARD, Plan
 
 if TYPE_CHECKING:
@@ -46,16 +47,7 @@ class Measures:
 
     def results(self) -> dict[str, float]:
         """name -> value."""
-        return {name: metric.result() for name, metric in self._named()}
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self._named()]
-
-    def _named(self) -> Iterator[tuple[str, Metric]]:
-        """Several outputs are told apart by a prefix."""
-        for i, group in enumerate(self.groups):
-            prefix = f"output_{i}_" if len(self.groups) > 1 else ""
-            yield from ((prefix + metric.name, metric) for metric in group)
+        return {name: metric.result() for name, metric in named(self.groups)}
 
 
 def try_metrics(model: Training, examples: data.Examples, shapes: Shapes) -> None:

@@ -57,7 +57,8 @@ def _bad_data(plan: Plan, op: Any) -> Exception:
         )
     return ValueError(
         f"y: received targets that {op.layer} cannot take; expected class labels that are "
-        f"integers 0 <= y < {op.inputs[0].shape[-1]}, or probabilities from 0 to 1"
+        f"integers 0 <= y < {op.inputs[0].shape[-1]}, or probabilities from 0 to 1 (of classes: "
+        "that sum to 1)"
     )
 
 

@@ -166,16 +166,13 @@ def _fill(model: Any, tensors: dict[str, np.ndarray]) -> None:
     """Copies tensors into the parameters and buffers, after all of them were checked."""
     own = {**model.params, **model.buffers}
     _check({name: view.shape for name, view in own.items()}, tensors)
-    largest = np.finfo(model.dtype).max
-    for name in own:
-        given = tensors[name]
-        if (
-            given.itemsize > model.dtype.itemsize
-            and (np.isfinite(given) & (np.abs(given) > largest)).any()
-        ):
+    with np.errstate(over="ignore"):
+        cast = {name: tensors[name].astype(model.dtype, copy=False) for name in own}
+    for name, values in cast.items():
+        if values is not tensors[name] and (np.isinf(values) & ~np.isinf(tensors[name])).any():
             raise ValueError(f"{name!r} has numbers too large for this model's {model.dtype}")
     for name, view in own.items():
-        view[...] = tensors[name]
+        view[...] = cast[name]
 
 
 def _check(shapes: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:

@@ -52,7 +52,6 @@ class Fit:
         self.options = {"stateful": True} if stateful else {}
         self.callbacks, self.progress, self.history = callbacks, progress, history
         self.every_batch = [c for c in callbacks if _overrides(c, "on_batch_end")]
-        self.number = 0  # batches in this epoch so far
         self._before: Any = None
 
     def run(self) -> None:
@@ -62,15 +61,16 @@ class Fit:
             if isinstance(self.train, data.Examples):
                 rows = self.train.rows
                 order = self.model._permutation(rows) if self.shuffle else None
-                total, count = self._pass(self.train, self.batch, order, measures)
+                self._pass(self.train, self.batch, order, measures)
             else:
-                total, count = self._pass_batches(epoch, measures)
-            self.end_epoch(epoch, {"loss": total / count, **measures.results()})
+                self._pass_batches(epoch, measures)
+            self.end_epoch(epoch, {"loss": self.total / self.count, **measures.results()})
             if self.model.stop_training:
                 break
 
     def begin_epoch(self, epoch: int) -> None:
-        self.number = 0
+        self.number = self.rows = 0  # batches and rows in this epoch so far
+        self.total = self.count = 0.0  # the losses of all answers, and how many these are
         for callback in self.callbacks:
             callback.on_epoch_begin(self.model, epoch)
         self.progress.begin(epoch)
@@ -88,15 +88,13 @@ class Fit:
 
     def _pass(
         self, examples: data.Examples, batch: int, order: np.ndarray | None, measures: Measures
-    ) -> tuple[float, float]:
-        """Once over the examples; returns the sum of the losses of all answers, rows or steps of
-        sequences, and how many these are."""
+    ) -> None:
+        """Once over the examples, or until a callback stops."""
         width = min(batch, examples.rows)
         plan = self.model._loss_plan("loss", examples, width, **self.options)
         if self.stateful:
             self._continue(plan, width)
         stretch = examples.stretch(width)
-        total, count = 0.0, 0.0
         try:
             for start in range(0, examples.rows, stretch):
                 stop = min(examples.rows, start + stretch)
@@ -105,20 +103,18 @@ class Fit:
                 while first < stop - start:
                     end = min(stop - start, first + self._most_batches(width, measures) * width)
                     answers = examples.answers(plan, start + first, start + end, width, order)
-                    reached, loss, outputs = self._steps(plan, first, end, width, answers, measures)
+                    reached, outputs = self._steps(plan, first, end, width, answers, measures)
                     if measures:
                         rows: Any = slice(start + first, start + reached)
                         chosen = rows if order is None else order[rows]
                         measures.update(examples, chosen, [y[: reached - first] for y in outputs])
-                    total += loss
-                    count += answers[: -(-(reached - first) // width)].sum()
+                    self.rows += reached - first
                     first = reached
-                    if self._report(start + first, total / count, examples is self.train):
-                        return total, count
+                    if self._report():
+                        return
         finally:
             for gather in plan.gathers:
                 gather.release()
-        return total, count
 
     def _continue(self, plan: Any, width: int) -> None:
         """The states of the batch before are those of this plan's rows; of none, in an epoch's
@@ -149,49 +145,48 @@ class Fit:
         width: int,
         answers: np.ndarray,
         measures: Measures,
-    ) -> tuple[int, float, list[np.ndarray]]:
-        """Training steps on the plan's rows first..end, as many as fit into AIR seconds."""
+    ) -> tuple[int, list[np.ndarray]]:
+        """Training steps on the plan's rows first..end, as many as fit into AIR seconds; returns
+        where to go on, and the network's outputs for the metrics."""
         model = self.model
         rates = model.optimizer.rates(model._update.step, len(answers))
         outputs = [
             np.empty((end - first, *shape), model.dtype)
             for shape in (model._output_shapes if measures else ())
         ]
-        reached, loss, steps, status = plan.train(
+        reached, loss, count, steps, status = plan.train(
             first, end, width, rates, answers, model._passes, AIR, outputs
         )
         model._passes += steps
         self.number += steps
+        self.total += loss
+        self.count += count
         if status:
             raise explain(plan, status, model._update.step + 1)
-        return reached, loss, outputs
+        return reached, outputs
 
-    def _report(self, rows: int, loss: float, whole: bool) -> bool:
+    def _report(self) -> bool:
         """Progress and callbacks after some batches; returns whether to stop at once."""
-        logs = {"loss": loss}
-        if whole:
-            self.progress.show(rows, logs)
+        logs = {"loss": self.total / self.count}
+        self.progress.show(self.rows, logs)
         for callback in self.every_batch:
             callback.on_batch_end(self.model, self.number - 1, logs)
         return bool(self.every_batch) and self.model.stop_training
 
-    def _pass_batches(self, epoch: int, measures: Measures) -> tuple[float, float]:
+    def _pass_batches(self, epoch: int, measures: Measures) -> None:
         """Once over an iterable of batches."""
-        model, total, count, rows = self.model, 0.0, 0.0, 0
+        model = self.model
         for batch in self.train:
             x, y, weight, lengths = unpack_batch(batch, "fit")
             examples = model._examples(x, y, weight, lengths=lengths)
             model._needs_shapes(x)
             model._needs_compile("fit")
-            loss, answers = self._pass(examples, examples.rows, None, measures)
-            total, count, rows = total + loss, count + answers, rows + examples.rows
-            self.progress.show(rows, {"loss": total / count})
-            if self.model.stop_training and self.every_batch:
+            self._pass(examples, examples.rows, None, measures)
+            if model.stop_training and self.every_batch:
                 break
-        if not rows:
+        if not self.rows:
             again = ": a generator gives its batches once; pass an object that can be iterated anew"
             raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
-        return total, count
 
 
 def split(
@@ -219,7 +214,6 @@ def split(
         return x, _validation(model, validation_data, None)
     shapes = model._shapes_for(x)
     train = model._examples(x, y, sample_weight, finite=True, shapes=shapes, lengths=lengths)
-    try_metrics(model, train, shapes)
     validation = _validation(model, validation_data, shapes)
     if validation_split and validation is None:
         kept = int(train.rows * (1 - validation_split) + 1e-6)  # 10 rows (1 - 0.9) are one
@@ -231,6 +225,9 @@ def split(
         train = train.subset(slice(0, kept))
     if class_weight is not None:  # of what is trained on: validation counts each row once
         model._weigh_classes(train, class_weight, shapes)
+    for examples in (train, validation):
+        if isinstance(examples, data.Examples):
+            try_metrics(model, examples, shapes)
     return train, validation
 
 
@@ -239,6 +236,10 @@ def _validation(model: Training, given: Any, shapes: Shapes | None) -> Any:
     if given is None:
         return None
     batches = is_batches(given, None) and not isinstance(given, tuple)
+    if batches and isinstance(given, list):  # [x, y] has lists in it, too
+        several = model.graph is not None and len(model.graph.inputs) > 1
+        x_type = (list, tuple) if several else object
+        batches = all(isinstance(b, tuple) and isinstance(b[0], x_type) for b in given)
     if isinstance(given, (tuple, list)) and not batches:
         if len(given) not in (2, 3, 4):
             raise ValueError(

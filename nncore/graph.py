@@ -106,10 +106,10 @@ class Shapes(NamedTuple):
         takers = [(name, s.layer) for name, s in graph.nodes if graph.inputs[0] in s.inputs]
         tables = {
             x: (name, s.layer.input_dim)
-            for name, s in graph.nodes
+            for name, s in sorted(graph.nodes, key=_rows_of_table, reverse=True)
             for x in s.inputs
             if isinstance(s.layer, Embedding)
-        }
+        }  # of several the smallest, the last one here
         first = ""
         if len(graph.inputs) == len(takers) == 1:
             first = f" for layer {takers[0][0]!r}, {takers[0][1].describe()}"
@@ -120,3 +120,8 @@ class Shapes(NamedTuple):
             [tables.get(symbol) for symbol in graph.inputs],
             first,
         )
+
+
+def _rows_of_table(node: tuple[str, Symbol]) -> int:
+    layer = node[1].layer
+    return layer.input_dim if isinstance(layer, Embedding) else 0

@@ -50,17 +50,20 @@ def minimize(fit: Fit) -> None:
             raise NonFiniteError("a parameter is not finite", epoch + 1)
         return loss + penalty(flat), gradient + optimizer.weight_decay * flat
 
-    def on_iteration(intermediate_result: Any) -> None:
-        # The parameter's name is what makes scipy pass the loss along.
-        nonlocal epoch
-        best[...] = intermediate_result.x
-        p.assign(best)
-        logs = {"loss": float(intermediate_result.fun) - penalty(intermediate_result.x)}
+    def end_epoch(loss: float) -> None:
+        logs = {"loss": loss}
         if any(model.metrics):
             scores = evaluate(model, examples, max(fit.batch, 256))
             logs.update({name: value for name, value in scores.items() if name != "loss"})
         fit.progress.show(examples.rows, logs)
         fit.end_epoch(epoch, logs)
+
+    def on_iteration(intermediate_result: Any) -> None:
+        # The parameter's name is what makes scipy pass the loss along.
+        nonlocal epoch
+        best[...] = intermediate_result.x
+        p.assign(best)
+        end_epoch(float(intermediate_result.fun) - penalty(intermediate_result.x))
         epoch += 1
         if model.stop_training:
             best[...] = p.values  # a callback may have restored others
@@ -86,7 +89,7 @@ def minimize(fit: Fit) -> None:
             options=options,
         )
         if not fit.history.epoch:  # it was at a minimum already
-            fit.end_epoch(0, {"loss": loss_and_gradient(start)[0] - penalty(start)})
+            end_epoch(loss_and_gradient(start)[0] - penalty(start))
     except _Stop:
         pass
     finally:

@@ -275,9 +275,10 @@ class R2(Metric):
         added = weights.sum()
         if added == 0:
             return
-        counted = truth[weights > 0]
-        self._first = counted[0] if self._first is None else self._first
-        self._varies = self._varies | (counted != self._first).any(axis=0)
+        if not np.all(self._varies):
+            counted = truth if sample_weight is None else truth[weights > 0]
+            self._first = counted[0].copy() if self._first is None else self._first
+            self._varies = self._varies | (counted != self._first).any(axis=0)
         mean = weights @ truth / added
         step = mean - self._mean
         total = self._weight + added
@@ -326,19 +327,31 @@ def grouped(metrics: Any, outputs: int) -> list[list[Metric]]:
     found = [[get(metric) for metric in group] for group in groups]
     for group in found:
         names = [metric.name for metric in group]
-        taken = [n for n in names if n in ("loss", "seconds", "epoch") or n.startswith("val_")]
-        if taken:
-            raise ValueError(
-                f"compile: received a metric with the name {taken[0]!r}, which the history has a "
-                "meaning for; give it another name"
-            )
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(
                 f"compile: received two metrics with the name {twice[0]!r}; give one another "
                 f"name, as in {type(group[names.index(twice[0])]).__name__}(name='other')"
             )
+    columns = ["loss", *(name for name, _ in named(found))]
+    others = ["epoch", "seconds", *(f"val_{name}" for name in columns)]
+    for name in columns[1:]:
+        if name == "loss" or name in others:
+            raise ValueError(
+                f"compile: received a metric with the name {name!r}, which the history uses for "
+                "something else; give it another name"
+            )
     return found
+
+
+def named(groups: list[list[Metric]]) -> list[tuple[str, Metric]]:
+    """The metrics of each output with their names in the logs: those of several outputs have a
+    prefix."""
+    return [
+        (f"output_{i}_{metric.name}" if len(groups) > 1 else metric.name, metric)
+        for i, group in enumerate(groups)
+        for metric in group
+    ]
 
 
 def get(metric: str | Metric) -> Metric:

@@ -81,7 +81,7 @@ class Model(Training, Inference, Streaming, Entry):
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
-        self._forward_pass = 0
+        self._forward_pass = 0, 0  # its number, and the steps taken before
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
@@ -220,7 +220,8 @@ class Model(Training, Inference, Streaming, Entry):
             if status:
                 plan.fail(status)
             plan.commit()
-            self._forward_plan, self._forward_pass = plan, self._passes
+            self._forward_plan = plan
+            self._forward_pass = self._passes - 1, self._steps_taken()
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -228,7 +229,8 @@ class Model(Training, Inference, Streaming, Entry):
         """From the gradient of a loss with respect to the last `forward`'s output, fills
         ``grads`` and returns the gradient with respect to its input."""
         plan = self._forward_plan
-        if plan is None or self._forward_pass != self._passes:
+        number, steps = self._forward_pass
+        if plan is None or steps != self._steps_taken():
             raise RuntimeError(
                 "backward: call forward(x, training=True) before each backward(dy), with no "
                 "training step between"
@@ -252,7 +254,7 @@ class Model(Training, Inference, Streaming, Entry):
                 elif place:
                     plan.array(y, rows, grad=True)[...] = value
                 given.add(place)
-            status = plan.execute(BACKWARD, 0, rows, 0.0, self._passes - 1)
+            status = plan.execute(BACKWARD, 0, rows, 0.0, number)
             if status:
                 plan.fail(status)
             dxs = [

@@ -57,7 +57,7 @@ class Optimizer:
             return np.full(count, real(name, "learning_rate", schedule, "[0, inf)"))
         try:
             given = schedule(steps)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             if isinstance(schedule, Schedule):
                 raise  # it says itself what is wrong
             raise ValueError(

@@ -13,7 +13,7 @@ from nncore import data, losses, optimizers
 from nncore._names import boolean, positive_int
 from nncore.arena import aligned_zeros
 from nncore.batches import is_batches
-from nncore.evaluation import Measures, evaluate
+from nncore.evaluation import evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.lengths import lengths_of
@@ -259,6 +259,7 @@ class Training:
         """
         from nncore.callbacks import check_monitors, checked
         from nncore.fitting import Fit, check_stateful, split
+        from nncore.metrics import named
 
         epochs = positive_int("fit", "epochs", epochs)
         batch = positive_int("fit", "batch_size", batch_size)
@@ -270,8 +271,9 @@ class Training:
             train, validation = split(
                 self, x, y, sample_weight, class_weight, validation_data, validation_split, lengths
             )
-            names = ["loss", *Measures(self.metrics).names()]
-            check_monitors(callbacks, names, validation is not None)
+            if callbacks:
+                columns = ["loss", *(name for name, _ in named(self.metrics))]
+                check_monitors(callbacks, columns, validation is not None)
             if stateful:
                 check_stateful(self, train, batch, shuffle)
             progress = Progress(verbose, epochs, train)
@@ -342,10 +344,13 @@ class Training:
             self._process = os.getpid()
         return self._shuffling.permutation(rows)
 
+    def _steps_taken(self) -> int:
+        return self._update.step if self._update is not None else 0
+
     def _training_state(self) -> dict[str, Any]:
         """Everything that training depends on besides the parameters."""
         return {
-            "step": self._update.step if self._update is not None else 0,
+            "step": self._steps_taken(),
             "passes": self._passes,
             "moments": self._moments.copy(),
             "shuffling": self._shuffling.bit_generator.state,

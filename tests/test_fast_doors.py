@@ -212,6 +212,14 @@ def test_targets_that_do_not_fit_are_refused(trained, y):
     assert np.array_equal(model.params["0.weight"], before)
 
 
+def test_probabilities_are_as_close_to_one_as_they_say():
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(3, "softmax")], seed=0)
+    model.compile("sgd", "cross_entropy")
+    for y in ([0.3, 0.35, 0.36], [0.3, 0.3, 0.39], [0.31, 0.34, 0.34]):
+        for _ in range(2):
+            model.train_on_batch(np.ones((1, 4)), np.array([y]))
+
+
 @pytest.mark.parametrize("total", [0.0, 0.9, 2.0])
 def test_probabilities_that_do_not_sum_to_one_are_refused(total):
     model = nn.Sequential([nn.Input((4,)), nn.Dense(3, "softmax")], seed=0)

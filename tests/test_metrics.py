@@ -190,7 +190,7 @@ def test_r2_of_an_output_that_never_varies(sk, target):
     for guess in (y, y + 1):
         for weights, cuts in ((None, (0, None)), (w, (0, None)), (w, (0, 1, 3, None))):
             found = value(metrics.R2(), y, guess, weights, cuts)
-            assert found == (1 if guess is y else 0)
+            assert found == sk.r2_score(y, y + (guess is not y)) == (1 if guess is y else 0)
     assert np.isnan(value(metrics.R2(), y[:1], y[:1]))
 
 
@@ -305,7 +305,10 @@ def test_what_is_nan_is_never_right(name):
         assert value(many, [[1, 1], [0, 1]], [[np.nan, 1.0], [0.1, np.nan]]) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("name", ["loss", "seconds", "epoch", "val_accuracy"])
+@pytest.mark.parametrize("name", ["loss", "seconds", "epoch", "val_loss", "val_accuracy"])
 def test_names_that_the_history_has_are_refused(name):
     with pytest.raises(ValueError, match=f"the name '{name}'.*another"):
-        metrics.grouped([metrics.Accuracy(name=name)], 1)
+        metrics.grouped(["accuracy", metrics.Accuracy(name=name)], 1)
+    if name == "val_accuracy":
+        metrics.grouped([metrics.Accuracy(name=name)], 1)  # alone it is that of nothing else
+    metrics.grouped([[metrics.Accuracy(name=name)], []], 2)  # output_0_loss

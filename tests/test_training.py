@@ -189,9 +189,14 @@ def test_class_weight_is_for_what_is_trained_on():
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "mse"])
 def test_class_weight_needs_a_class(loss):
-    model = regressor(loss=loss)
-    with pytest.raises(ValueError, match="one class for each row; use sample_weight"):
-        model.fit(X, np.eye(2)[LABELS % 2], class_weight={0: 1, 1: 2})
+    model, other = regressor(loss=loss), regressor(loss=loss)
+    one_hot = np.eye(2)[LABELS % 2]
+    model.fit(X, one_hot, class_weight={0: 1, 1: 2}, shuffle=False)
+    other.fit(X, one_hot, sample_weight=1 + LABELS % 2, shuffle=False)
+    assert_same(model, other)
+    one_hot[-1] = 1
+    with pytest.raises(ValueError, match="neither one class for each row nor is one-hot"):
+        model.fit(X, one_hot, class_weight={0: 1, 1: 2})
     for shape in ((), (1,)):  # the class is the number
         layers = [nn.Input((6,)), nn.Dense(1), nn.Reshape(shape)]
         model, other = (nn.Sequential(layers, seed=0) for _ in range(2))
@@ -262,6 +267,18 @@ def test_backward_after_a_training_step_is_refused():
     model.train_on_batch(X, Y)
     with pytest.raises(RuntimeError, match="no training step between"):
         model.backward(y)
+
+
+def test_other_passes_may_come_between_forward_and_backward():
+    dxs = []
+    for disturb in (False, True):
+        model = classifier(dropout=0.5)
+        y = model.forward(X)
+        if disturb:
+            model.gradients(X[:5], LABELS[:5])
+            model.evaluate(X, LABELS)
+        dxs.append(model.backward(np.ones_like(y)))
+    assert np.array_equal(*dxs)
 
 
 def test_a_refused_compile_changes_nothing():

@@ -132,6 +132,49 @@ def test_validation_data_may_be_a_list_of_batches():
     assert history["val_loss"][0] == pytest.approx(model.evaluate(X, LABELS)["loss"])
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_validation_data_may_be_x_and_y_in_a_list(kind):
+    model = classifier()
+    expected = model.evaluate(X, LABELS)["loss"]
+    model.optimizer.learning_rate = 0.0
+    for x, y in ((X, LABELS), (list(X), list(LABELS)), (X.tolist(), LABELS.tolist())):
+        history = model.fit(X, LABELS, validation_data=kind([x, y])).history
+        assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+    first, second = nn.Input((X.shape[1],)), nn.Input((X.shape[1],))
+    h = nn.Add()([first, second])
+    model = nn.Model([first, second], [nn.Dense(3)(h), nn.Dense(3)(h)], seed=0)
+    model.compile(nn.SGD(0.0), "cross_entropy")
+    x, y = [X, X], [LABELS, LABELS]
+    expected = model.evaluate(x, y)["loss"]
+    for inner in (list, tuple):
+        given = kind([inner(x), inner(y)])
+        history = model.fit(x, y, validation_data=given).history
+        assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+    batches = [(x, y), (x, y)]
+    assert model.fit(x, y, validation_data=batches).history["val_loss"][0] == pytest.approx(
+        expected
+    )
+
+
+def test_the_logs_are_plain_floats_and_means_since_the_epoch_began():
+    seen = []
+    watch = nn.callbacks.LambdaCallback(
+        on_batch_end=lambda model, batch, logs: seen.append(logs["loss"]),
+        on_epoch_end=lambda model, epoch, logs: seen.extend(logs.values()),
+    )
+    model = classifier(metrics=["accuracy"])
+    model.optimizer.learning_rate = 0.0
+    model.fit(X, LABELS, batch_size=16, shuffle=False, callbacks=[watch])
+    one = seen[:]
+    seen.clear()
+    model.fit(Batches(), callbacks=[watch])
+    assert all(type(value) is float for value in one + seen)
+    assert one == pytest.approx(seen, rel=1e-6)
+    for batches in range(1, 4):
+        part = slice(0, 16 * batches)
+        assert one[batches - 1] == pytest.approx(model.evaluate(X[part], LABELS[part])["loss"])
+
+
 def test_a_batch_in_a_list_may_be_a_list_of_arrays():
     whole, parts = classifier(), classifier()
     whole.fit(X, LABELS, batch_size=16, shuffle=False)
@@ -142,7 +185,7 @@ def test_a_batch_in_a_list_may_be_a_list_of_arrays():
 @pytest.mark.parametrize("call", ["fit", "evaluate"])
 def test_forgotten_targets_are_told(call):
     model = classifier()
-    with pytest.raises(ValueError, match="x|no y"):
+    with pytest.raises(ValueError, match="no y, and a tuple as x"):
         getattr(model, call)((X, LABELS))
     with pytest.raises(ValueError, match="no y"):
         getattr(model, call)(list(X))
@@ -212,10 +255,25 @@ def test_lookups_beyond_a_table_are_told_before_training(wrong, shown):
     model.compile("sgd", "mse")
     before, x = copy.deepcopy(model), np.zeros((20, 3), type(wrong))
     x[13, 1] = wrong
-    says = f"layer '0': received {shown} in row 13 of x.*expected integers 0 <= x < 5"
+    says = rf"layer '0': received {shown} in row 13 of x\[1\].*expected integers 0 <= x < 5"
     with pytest.raises(ValueError, match=says):
         model.fit([np.ones((20, 1)), x], np.ones((20, 1)), batch_size=5)
     assert_same(model, before)
+    x[13, 1] = 0
+    model.fit([np.ones((20, 1)), x], np.ones((20, 1)), batch_size=5)
+
+
+def test_the_smallest_of_two_tables_is_the_bound():
+    words = nn.Input((3,))
+    for sizes in ((9, 5), (5, 9)):
+        tables = [nn.Flatten()(nn.Embedding(n, 2)(words)) for n in sizes]
+        model = nn.Model(words, nn.Dense(1)(nn.Concatenate()(tables)), seed=0)
+        model.compile("sgd", "mse")
+        before, x = copy.deepcopy(model), np.zeros((20, 3))
+        x[13, 1] = 7
+        with pytest.raises(ValueError, match="received 7 in row 13 of x.*0 <= x < 5"):
+            model.fit(x, np.ones((20, 1)), batch_size=5)
+        assert_same(model, before)
 
 
 def test_batches_may_build_a_network():

@@ -21,8 +21,8 @@ cdef inline double weight_at(const real *weight, isize weights, isize position,
 cdef enum:
     BLOCK = 16  # rows whose losses are added up together, so that no rounding depends on the team
 
-SUM_TOLERANCE = 0.01  # by how much the sum of a row's probabilities may differ from 1
-cdef double SLACK = SUM_TOLERANCE
+SUM_TOLERANCE = 0.01  # by how much the sum of a row's probabilities may differ from 1,
+cdef double SLACK = SUM_TOLERANCE + 1e-4  # and when they are rounded
 
 
 cdef class Loss(Op):

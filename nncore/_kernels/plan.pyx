@@ -143,14 +143,15 @@ cdef class Loop(Executor):
         rates: the learning rate of each step; answers: what each step's loss counts in the sum;
         vectors of float64. predictions: for each loss an array of ``end - first`` rows, which
         receives what the loss made of the network's output.
-        Returns (where to go on, sum of the losses, steps done, status of the last one).
+        Returns (where to go on, sum of the losses and of the answers, steps done, status of the
+        last one).
         """
         cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
         cdef Py_ssize_t rows, start = first, steps = 0
         cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
         if self.prepare_count:
             phases |= PREPARE
-        cdef double total = 0
+        cdef double total = 0, count = 0, n
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
         cdef Array rate, share
         look_at_vector(rates, DOUBLE, &rate)
@@ -173,7 +174,9 @@ cdef class Loop(Executor):
                     status = self.run(phases, first, rows)
                     if status != GOOD:
                         break
-                    total += self.loss * (<const double *> share.data)[steps]
+                    n = (<const double *> share.data)[steps]
+                    total += self.loss * n
+                    count += n
                     step += 1
                     steps += 1
                     self.update.step += 1
@@ -184,7 +187,7 @@ cdef class Loop(Executor):
         finally:
             if self.uses_blas:
                 blas.release()
-        return first, total, steps, status
+        return first, total, count, steps, status
 
     def execute_one(self, Op op, bint backward):
         """One op alone on this thread, on the batch of the last run; returns its loss."""

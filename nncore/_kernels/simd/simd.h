@@ -100,7 +100,7 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * and log(sum(exp(x - largest))) */                                                       \
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
         /* y = sigmoid(x) and l (n) = log(1 + exp(-|x|)); y may be x */                            \
-        void (*sigmoid_log)(real *y, real *l, const real *x, isize n);                        \
+        void (*sigmoid_log)(real *y, real *l, const real *x, isize n);                             \
         double (*sum_squares)(const real *x, isize n); /* accumulated in double */                 \
         int (*all_finite)(const real *x, isize n);                                                 \
         /* Optimizer steps over n parameters p with gradient g; g is scaled by `scale` first,      \
