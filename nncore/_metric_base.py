@@ -217,6 +217,14 @@ def class_labels(
             f"{scores.shape} with y_true of shape {truth.shape}"
         )
     if truth.shape == scores.shape:  # one-hot or probabilities
+        sums = truth.sum(axis=-1, dtype=np.float64)
+        bad = ~(np.abs(sums - 1) < 0.5)
+        if bad.any():
+            raise ValueError(
+                f"{metric}: y_true of shape {truth.shape} has a row with the sum "
+                f"{sums[bad][0]:.4g}, which is no class; for several labels in a row: "
+                "nn.metrics.Accuracy(multi_label=True), and so Precision, Recall and F1"
+            )
         return truth.argmax(axis=-1), classes
     if truth.shape in (leading, (*leading, 1)):
         return _labels(metric, truth, classes).reshape(leading), classes

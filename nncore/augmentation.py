@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nncore._names import integer, positive_int, received
-from nncore.data import real_array
+from nncore.inputs import real_array
 
 __all__ = ["augmented"]
 

@@ -79,10 +79,10 @@ class EarlyStopping(Callback):
     """Stop when the monitored value has not improved for `patience` epochs.
 
     An improvement is a change of more than `min_delta` in the direction of `mode`: "min", "max",
-    or "auto", which is "max" for accuracy, auc, f1, precision, r2, recall and top_k. NaN never is
-    one. `restore_best` puts the parameters and buffers of the best epoch back when training ends.
-    Afterwards `best`, `best_epoch` and `stopped_epoch` (None if it ran to the end) tell the story.
-    Raises ValueError if `monitor` is not among the logs.
+    or "auto", which is "max" for names with acc, auc, f1, precision, r2, recall or top_k in them,
+    else "min". NaN never is one. `restore_best` puts the parameters and buffers of the best epoch
+    back when training ends. Afterwards `best`, `best_epoch` and `stopped_epoch` (None if it ran to
+    the end) tell the story. Raises ValueError if `monitor` is not among the logs.
 
     >>> EarlyStopping(monitor="val_accuracy", patience=3).mode
     'max'
@@ -291,6 +291,10 @@ def checked(callbacks: Any) -> tuple[Callback, ...]:
             raise TypeError(
                 f"fit: received {received(callback)} in callbacks; expected objects of nn.callbacks"
             )
+        hooks = {name: name for name in vars(Callback) if name.startswith("on_")}
+        for name in dir(callback):  # as other libraries have them: they would never be called
+            if name.startswith("on_") and name.endswith(("_begin", "_end")):
+                lookup("hook", name, hooks, type(callback).__name__)
     return tuple(found)
 
 
@@ -313,7 +317,7 @@ def check_monitors(callbacks: tuple[Callback, ...], names: list[str], validated:
                 callback._filled(0, logs)
 
 
-_LARGER_IS_BETTER = ("accuracy", "auc", "f1", "precision", "r2", "recall", "top_k")
+_LARGER_IS_BETTER = ("acc", "auc", "f1", "precision", "r2", "recall", "top_k")
 
 
 def _direction(owner: str, mode: str, monitor: str) -> str:

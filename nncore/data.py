@@ -6,7 +6,6 @@ where they are (memory-mapped files too), others are converted a stretch of rows
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import mmap
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore._kernels.gather import all_finite
-from nncore._names import real, received, rows_of
+from nncore._names import real, received
+from nncore.inputs import as_list, real_array
 
 if TYPE_CHECKING:
     from nncore._kernels.gather import Gather
@@ -24,100 +24,6 @@ if TYPE_CHECKING:
     from nncore.plan import Plan
 
 STRETCH_BYTES = 32 << 20  # at most this much is converted at a time
-
-
-def real_array(what: str, value: Any) -> np.ndarray:
-    """The value as an array of real numbers; TypeError where it is none, ValueError where some of
-    its rows are shorter, or some of its numbers masked."""
-    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
-        raise TypeError(f"{what}: received a sparse matrix; pass {what}.toarray()")
-    if value is None or isinstance(value, (dict, type)):
-        hint = f"; pass one of its values, {what}[...]" if isinstance(value, dict) else ""
-        raise TypeError(f"{what}: received {received(value)}; expected an array of numbers{hint}")
-    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())  # whose import takes time
-    if isinstance(value, masked) and np.ma.is_masked(value):
-        raise ValueError(
-            f"{what}: received a masked array with {np.ma.count_masked(value)} masked numbers; "
-            "fill them (x.filled(0)) or drop their rows"
-        )
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{what}: received rows of unequal lengths ({error})") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{what}: received an array of dtype {array.dtype}; expected real numbers "
-            f"({_ADVICE.get(array.dtype.kind, _CONVERT)})"
-        )
-    return array
-
-
-_CONVERT = "convert it: numpy.asarray(..., dtype='float32')"
-_ADVICE = {  # by the kind of dtype
-    "M": "count from a date: (x - x.min()) / numpy.timedelta64(1, 'D')",
-    "m": "count in a unit: x / numpy.timedelta64(1, 's')",
-    "U": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
-    "S": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
-    "c": "give real and imaginary part a column each",
-}
-
-
-def as_list(what: str, value: Any, count: int) -> list[Any]:
-    """One value for each of ``count`` inputs or outputs."""
-    if count == 1:
-        return [value]
-    if not isinstance(value, (list, tuple)) or len(value) != count:
-        got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-        raise ValueError(f"{what}: received {got}; expected a list of {count}")
-    return list(value)
-
-
-def input_arrays(x: Any, shapes: Shapes, owner: str) -> list[np.ndarray]:
-    """The inputs as arrays (rows, *shape), as many rows in each."""
-    arrays, count = [], len(shapes.inputs)
-    for i, (value, shape) in enumerate(zip(as_list("x", x, count), shapes.inputs, strict=True)):
-        what = "x" if count == 1 else f"x[{i}]"
-        array = real_array(what, value)
-        if array.shape[1:] != shape or array.ndim < 1:
-            raise ValueError(
-                f"{owner}: received {what} of shape {array.shape}; expected {rows_of(shape)}"
-                f"{shapes.first}{_hint(what, array.shape, shape)}"
-            )
-        arrays.append(array)
-    counts = {len(array) for array in arrays}
-    if len(counts) > 1:
-        raise ValueError(
-            f"{owner}: received inputs of {sorted(counts)} rows; expected as many rows in each"
-        )
-    if counts == {0}:
-        raise ValueError(f"{owner}: received an empty batch; expected at least one row")
-    return arrays
-
-
-def _hint(what: str, found: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    """How an array of a known wrong shape becomes one of rows of ``shape``."""
-    images = len(shape) == 3
-    kind = "images" if images else "signals"
-    last = (*shape[-1:], *shape[:-1])  # where channels are first instead of last
-    if found == shape:
-        return f"; for one example, give it the batch axis: {what}[None]"
-    if len(found) == 1 and shape == (1,):
-        return f"; give each number a row of its own: {what}[:, None]"
-    if len(shape) in (2, 3) and found[1:] == last:
-        return f"; {kind} have their channels last: numpy.moveaxis({what}, 1, -1)"
-    if images and found == last:
-        return (
-            f"; {kind} have their channels last, and one example needs the batch axis: "
-            f"numpy.moveaxis({what}, 0, -1)[None]"
-        )
-    if len(shape) in (2, 3) and shape[-1] == 1 and found[1:] == shape[:-1]:
-        return f"; give the one channel its axis: {what}[..., None]"
-    if images and found[1:] == (*shape[1:], shape[0]) and shape[0] in (1, 3):
-        return (
-            f"; images have their channels last, as here: begin the network with "
-            f"nn.Input({found[1:]})"
-        )
-    return ""
 
 
 @dataclass(eq=False)
@@ -228,8 +134,18 @@ def read(
         raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
 
 
+def without_padding(array: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The array with zeros in the steps beyond each row's end: itself where they are zeros."""
+    beyond = np.arange(array.shape[1]) >= lengths[:, None]
+    if not array[beyond].any():
+        return array
+    array = array.copy()
+    array[beyond] = 0
+    return array
+
+
 def examples(
-    x: Any,
+    inputs: list[np.ndarray],
     y: Any,
     sample_weight: Any,
     *,
@@ -237,15 +153,14 @@ def examples(
     shapes: Shapes,
     losses: Sequence[Loss],
     finite: bool,
+    lengths: np.ndarray | None,
 ) -> Examples:
-    """Checks everything about a data set before anything runs.
+    """Checks everything about a data set before anything runs. inputs: see `input_arrays`.
 
     ``finite``: also that arrays in memory have no NaN; memory-mapped files, which that would read
-    twice, are checked batch by batch in any case.
+    twice, are checked batch by batch in any case. lengths: what is beyond a sequence's end may be
+    anything, in files but for what would be no number or no class.
     """
-    if y is None and isinstance(x, tuple):  # fit((x, y)): x is no array
-        raise ValueError(f"{owner}: received no y, and a tuple as x; expected (x, y) apart")
-    inputs = input_arrays(x, shapes, owner)
     rows = len(inputs[0])
     if y is None:
         raise ValueError(f"{owner}: received no y; expected the targets of {rows} rows")
@@ -258,6 +173,10 @@ def examples(
             raise ValueError(f"{owner}: received {rows} rows of x and {count} of {what}")
         try:
             target_shapes.append(losses[i].target_shape(shapes.outputs[i], target.shape[1:]))
+            if lengths is not None and shapes.in_steps[i] and not _is_mapped(target):
+                target = without_padding(target, lengths)
+                if losses[i].of_classes and target.shape[1:] == shapes.outputs[i]:
+                    target = _with_a_class(target)
             if finite and not _is_mapped(target) and not all_finite(target):
                 raise ValueError("NaN or infinite numbers")
             losses[i].check(target, shapes.outputs[i])
@@ -266,6 +185,8 @@ def examples(
                 f"{owner}: received {what} of shape {target.shape}, dtype {target.dtype}: {error}"
             ) from None
         targets.append(target)
+    if lengths is not None:
+        inputs = [clean_input(x, i, shapes, lengths) for i, x in enumerate(inputs)]
     if finite:
         for i, array in enumerate(inputs):
             if not _is_mapped(array) and not all_finite(array):
@@ -280,7 +201,24 @@ def examples(
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
                 _check_lookups(what, array, *table)
     weight = _weights(owner, rows, sample_weight, shapes.outputs)
-    return Examples(inputs, targets, weight, tuple(target_shapes))
+    return Examples(inputs, targets, weight, tuple(target_shapes), lengths)
+
+
+def clean_input(x: np.ndarray, i: int, shapes: Shapes, lengths: np.ndarray) -> np.ndarray:
+    """Input number i without what in its padding an op would refuse."""
+    stepped = shapes.inputs[i][:1] == shapes.inputs[0][:1]
+    if not stepped or _is_mapped(x) or (shapes.tables[i] is None and all_finite(x)):
+        return x
+    return without_padding(x, lengths)
+
+
+def _with_a_class(target: np.ndarray) -> np.ndarray:
+    """Probabilities whose rows of zeros, padding, are of class 0."""
+    nothing = ~target.any(axis=-1)
+    if nothing.any():
+        target = target.copy()
+        target[nothing, 0] = 1
+    return target
 
 
 def _check_lookups(what: str, x: np.ndarray, layer: str, rows: int) -> None:

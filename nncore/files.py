@@ -209,15 +209,27 @@ def _describe(value: Any) -> Any:
     """A dataclass or a metric as a dict; numbers, strings and lists as they are."""
     if isinstance(value, (list, tuple)):
         return [_describe(v) for v in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init
-        }
-        return {"class": _class_name(value), **fields}
-    if isinstance(value, metrics.Metric):
-        arguments = {name: getattr(value, name) for name in signature(type(value)).parameters}
-        return {"class": _class_name(value), **{k: _describe(v) for k, v in arguments.items()}}
+    if isinstance(value, metrics.Metric) or (
+        dataclasses.is_dataclass(value) and not isinstance(value, type)
+    ):
+        arguments = {name: _describe(getattr(value, name)) for name in _arguments(value)}
+        return {"class": _class_name(value), **arguments}
     return value
+
+
+def _arguments(value: Any) -> list[str]:
+    """What the constructor takes: attributes of the same names, from which it is made again."""
+    parameters = signature(type(value)).parameters.values()
+    names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters) and getattr(value, "name", None):
+        names.append("name")
+    for name in names:
+        if not hasattr(value, name):
+            raise ValueError(
+                f"save: {type(value).__name__}(...) takes {name!r}, and the object has no "
+                f"attribute {name!r} to write to the file; keep it: self.{name} = {name}"
+            )
+    return names
 
 
 def _class_name(value: Any) -> str:

@@ -85,18 +85,29 @@ class Graph:
             values.append(layers[layer]([value(number) for number in sources]))
         return cls(inputs, [value(number) for number in outputs], owner)
 
+    def outputs_in_steps(self) -> list[bool]:
+        """Whether each output still has the first input's steps, one answer for each."""
+        found: set[Symbol] = {x for x in self.inputs if x.shape[:1] == self.inputs[0].shape[:1]}
+        for _, symbol in self.nodes:
+            if symbol.layer.keeps_steps and not found.isdisjoint(symbol.inputs):
+                found.add(symbol)
+        sources = [(y.source, y.index) if isinstance(y, Part) else (y, 0) for y in self.outputs]
+        return [source in found and index == 0 for source, index in sources]
+
     def __reduce__(self) -> Any:  # symbols refer to one another as deeply as the network is
         return Graph.from_flat, (*self.flat(), "Graph")
 
 
 class Shapes(NamedTuple):
     """What a network takes and gives: the shape of one row of each input and output, what each
-    output closes with (see `losses.closing`), for each input the name and the number of rows of
-    the Embedding that looks it up, if one does, and, for messages, the layer that takes x."""
+    output closes with (see `losses.closing`), whether it has the steps of the first input, for each
+    input the name and the number of rows of the Embedding that looks it up, if one does, and, for
+    messages, the layer that takes x."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
     closing: list[tuple[str, bool]]
+    in_steps: list[bool]
     tables: list[tuple[str, int] | None]
     first: str
 
@@ -117,6 +128,7 @@ class Shapes(NamedTuple):
             [symbol.shape for symbol in graph.inputs],
             [y.shape for y in outputs],
             [closing(y) for y in outputs],
+            graph.outputs_in_steps(),
             [tables.get(symbol) for symbol in graph.inputs],
             first,
         )

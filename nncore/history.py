@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+import numpy as np
+
 from nncore._names import received
 from nncore.data import Examples
 
@@ -66,6 +68,7 @@ class Progress:
     """A bar for each epoch, or nothing."""
 
     def __init__(self, verbose: Any, epochs: int, train: Any) -> None:
+        verbose = bool(verbose) if type(verbose) is np.bool_ else verbose
         if not isinstance(verbose, (str, int)) or verbose not in ("auto", True, False, 2):
             raise ValueError(
                 f"fit: received verbose {received(verbose)}; expected 'auto', True or False"

@@ -13,7 +13,7 @@ from nncore.lengths import lengths_of
 from nncore.plan import FORWARD, Plan
 
 if TYPE_CHECKING:
-    from nncore.graph import Graph
+    from nncore.graph import Graph, Shapes
     from nncore.parameters import Parameters
 
 
@@ -29,6 +29,7 @@ class Inference:
     __call__: Callable[..., Any]
     _parameters: Parameters
     _output_shapes: list[tuple[int, ...]]
+    _shapes: Shapes
     _padded_plans: dict[int, list[Plan]]
     _ready: Callable[[str], Graph]
     _input_arrays: Callable[[Any], list[np.ndarray]]
@@ -61,6 +62,9 @@ class Inference:
         rows = len(arrays[0])
         if lengths is not None:
             counts = lengths_of(type(self).__name__, lengths, arrays[0])
+            for i, table in enumerate(self._shapes.tables):
+                if table is not None and counts is not None:  # padding may be no row of it
+                    arrays[i] = data.clean_input(arrays[i], i, self._shapes, counts)
             return self._infer_padded([*arrays, counts])
         size = self.size_for(rows)
         plan = self.borrow(size)

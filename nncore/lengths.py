@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore.data import real_array
+from nncore.inputs import real_array
 
 
 def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:

@@ -2,8 +2,11 @@
 
 Classification losses work on logits: a closing softmax (for cross-entropy) or sigmoid (for binary
 cross-entropy) of the network is taken in by the loss, which is exact where the probability itself
-would be 0 or 1 in floating point. A closing activation of the other kind is refused. Metrics are
-given the probabilities in either case.
+would be 0 or 1 in floating point. A closing sigmoid or softmax of the other kind is refused; what
+any other activation puts out are logits. Metrics are given the probabilities in either case.
+
+With sample weights w, or those of classes, a loss over rows is sum(w loss) / rows, and a metric
+that is a mean is sum(w value) / sum(w).
 """
 
 from __future__ import annotations

@@ -178,6 +178,12 @@ class AUC(Metric):
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         scores = numbers(self.name, "y_pred", y_pred)
+        if scores.ndim > np.ndim(y_true) and scores.shape[-1] > 1:
+            raise ValueError(
+                f"{self.name}: received y_true of shape {np.shape(y_true)}, classes, for y_pred of "
+                f"shape {scores.shape}; it takes answers of yes or no: close the network with "
+                "Dense(1, 'sigmoid'), or give y_true as one-hot"
+            )
         labels, _, _ = answers(self.name, y_true, scores, 0.5, multi_label=True)
         weights = None
         if sample_weight is not None:

@@ -17,6 +17,7 @@ from nncore._kernels.entry import Entry
 from nncore._names import boolean, integer
 from nncore.graph import Graph, Shapes
 from nncore.inference import Inference
+from nncore.inputs import as_list, input_arrays, real_array
 from nncore.layers.base import Input, Symbol
 from nncore.lengths import lengths_of
 from nncore.parameters import Parameters
@@ -35,6 +36,8 @@ class Model(Training, Inference, Streaming, Entry):
 
     seed: of the initial weights, of shuffling and of dropout (None: another each time).
     dtype: "float32" or "float64". Parameters are in ``params``, a dict of name to writable view.
+    They are the model's: another model of the same layers or symbols has its own; to share weights,
+    give one model several outputs or call a layer twice, to copy them, write to ``params``.
 
     >>> import nncore as nn
     >>> x = nn.Input((8,))
@@ -81,7 +84,7 @@ class Model(Training, Inference, Streaming, Entry):
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
-        self._forward_pass = 0, 0  # its number, and the steps taken before
+        self._forward_pass = 0  # its number: dropout drops the same in backward
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
@@ -168,7 +171,7 @@ class Model(Training, Inference, Streaming, Entry):
 
     def _input_arrays(self, x: Any) -> list[np.ndarray]:
         self._needs_shapes(x)
-        return data.input_arrays(x, self._shapes, type(self).__name__)
+        return input_arrays(x, self._shapes, type(self).__name__)
 
     def _needs_shapes(self, x: Any) -> None:
         """Builds a network that waits for its first data, x."""
@@ -197,8 +200,8 @@ class Model(Training, Inference, Streaming, Entry):
     # ---- a training loop of your own ---------------------------------------------------------
 
     def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:
-        """The output for x, remembered for `backward`; if ``training`` with dropout and the
-        statistics of this batch, which running statistics follow. lengths: as in `fit`."""
+        """The output for x; if ``training`` with dropout and the statistics of this batch, which
+        running statistics follow, and remembered for `backward`. lengths: as in `fit`."""
         if not boolean("forward", "training", training):
             self._forward_plan = None
             return self(x, lengths)
@@ -220,8 +223,7 @@ class Model(Training, Inference, Streaming, Entry):
             if status:
                 plan.fail(status)
             plan.commit()
-            self._forward_plan = plan
-            self._forward_pass = self._passes - 1, self._steps_taken()
+            self._forward_plan, self._forward_pass = plan, self._passes - 1
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -229,16 +231,12 @@ class Model(Training, Inference, Streaming, Entry):
         """From the gradient of a loss with respect to the last `forward`'s output, fills
         ``grads`` and returns the gradient with respect to its input."""
         plan = self._forward_plan
-        number, steps = self._forward_pass
-        if plan is None or steps != self._steps_taken():
-            raise RuntimeError(
-                "backward: call forward(x, training=True) before each backward(dy), with no "
-                "training step between"
-            )
+        if plan is None:
+            raise RuntimeError("backward: call forward(x, training=True) before each backward(dy)")
         rows = plan.batch_rows
-        dys = data.as_list("dy", dy, len(plan.outputs))
+        dys = as_list("dy", dy, len(plan.outputs))
         for i, (y, value) in enumerate(zip(plan.outputs, dys, strict=True)):
-            value = data.real_array("dy", value)
+            value = real_array("dy", value)
             if value.shape != (rows, *y.shape):
                 raise ValueError(
                     f"backward: received dy of shape {value.shape} for output {i}; expected "
@@ -254,7 +252,7 @@ class Model(Training, Inference, Streaming, Entry):
                 elif place:
                     plan.array(y, rows, grad=True)[...] = value
                 given.add(place)
-            status = plan.execute(BACKWARD, 0, rows, 0.0, number)
+            status = plan.execute(BACKWARD, 0, rows, 0.0, self._forward_pass)
             if status:
                 plan.fail(status)
             dxs = [

@@ -13,7 +13,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nncore._kernels import optimizer as kernels
-from nncore._names import boolean, describe, positive_int, rate, real, received, resolve
+from nncore._names import (
+    boolean,
+    describe,
+    lookup,
+    positive_int,
+    rate,
+    real,
+    received,
+    resolve,
+)  # fmt: skip
 from nncore.schedules import Schedule
 
 
@@ -39,6 +48,9 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, np.floating):
             value = float(value)
+        known = {field.name: None for field in dataclasses.fields(self)}
+        if name not in known:
+            lookup("setting", name, known, type(self).__name__)
         if name in self.__dict__ and name != "learning_rate":
             raise AttributeError(
                 f"{type(self).__name__}: {name} is fixed, only learning_rate may change; compile "

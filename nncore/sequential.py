@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nncore import data
 from nncore._names import received
 from nncore.graph import Graph, Shapes
+from nncore.inputs import real_array
 from nncore.layers.base import Input, Layer, Symbol
 from nncore.model import Model
 from nncore.parameters import Parameters
@@ -62,7 +62,7 @@ class Sequential(Model):
 
     def _graph_for(self, x: Any) -> Graph:
         """The graph that fits x, while the model has none yet."""
-        array = data.real_array("x", x)
+        array = real_array("x", x)
         if array.ndim < 2 or 0 in array.shape:
             raise ValueError(
                 f"Sequential: received x of shape {array.shape}; expected (rows, ...), to find "

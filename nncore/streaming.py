@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import data
 from nncore._kernels.gather import Gather
 from nncore._kernels.streaming import Carried, Stepper
 from nncore._names import received, rows_of
+from nncore.inputs import as_list, real_array
 from nncore.plan import Plan
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ class Stepping:
         """x and the states as arrays that can be read as they are."""
         arrays = []
         for i, (value, gather) in enumerate(
-            zip(data.as_list("x", x, self.count), self.plan.inputs, strict=True)
+            zip(as_list("x", x, self.count), self.plan.inputs, strict=True)
         ):
             what = "x" if self.count == 1 else f"x[{i}]"
-            array = data.real_array(what, value)
+            array = real_array(what, value)
             if array.ndim < 1 or array.shape[1:] != gather.x.shape:
                 raise ValueError(
                     f"step: received {what} of shape {array.shape}; expected one step of each "
@@ -121,7 +121,7 @@ class Stepping:
                 f"{len(states)} arrays that the step before returned"
             )
         for i, (value, (shape, owner)) in enumerate(zip(state, states, strict=True)):
-            array = data.real_array("state", value)
+            array = real_array("state", value)
             if array.shape != (rows, *shape):
                 raise ValueError(
                     f"step: received state[{i}] of shape {array.shape}; expected "
@@ -179,7 +179,7 @@ class Streaming:
         at once (go_backwards, Bidirectional, layers that mix steps), and for a state of another
         shape.
 
-        >>> import nncore as nn
+        >>> import numpy as np, nncore as nn
         >>> model = nn.Sequential([nn.Input((10, 3)), nn.GRU(8), nn.Dense(2)])
         >>> state = None
         >>> for x in np.zeros((10, 1, 3)):

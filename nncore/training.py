@@ -16,6 +16,7 @@ from nncore.batches import is_batches
 from nncore.evaluation import evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
+from nncore.inputs import input_arrays
 from nncore.lengths import lengths_of
 from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
@@ -150,17 +151,20 @@ class Training:
             raise ValueError(f"compile: received {len(self._losses)} losses for {outputs} outputs")
         for loss, closing in zip(self._losses, shapes.closing, strict=True):
             loss.takes_in(*closing)
-        found = data.examples(
-            x,
+        owner = type(self).__name__
+        if y is None and isinstance(x, tuple):  # fit((x, y))
+            raise ValueError(f"{owner}: received no y, and a tuple as x; expected (x, y) apart")
+        inputs = input_arrays(x, shapes, owner)
+        return data.examples(
+            inputs,
             y,
             sample_weight,
-            owner=type(self).__name__,
+            owner=owner,
             shapes=shapes,
             losses=self._losses,
             finite=finite,
+            lengths=lengths_of(owner, lengths, inputs[0]),
         )
-        found.lengths = lengths_of(type(self).__name__, lengths, found.inputs[0])
-        return found
 
     def _weigh_classes(self, examples: data.Examples, class_weight: Any, shapes: Shapes) -> None:
         owner, outputs = type(self).__name__, shapes.outputs
@@ -344,13 +348,10 @@ class Training:
             self._process = os.getpid()
         return self._shuffling.permutation(rows)
 
-    def _steps_taken(self) -> int:
-        return self._update.step if self._update is not None else 0
-
     def _training_state(self) -> dict[str, Any]:
         """Everything that training depends on besides the parameters."""
         return {
-            "step": self._steps_taken(),
+            "step": self._update.step if self._update is not None else 0,
             "passes": self._passes,
             "moments": self._moments.copy(),
             "shuffling": self._shuffling.bit_generator.state,

@@ -53,6 +53,17 @@ def losses(*values):
     return [{"loss": 1.0, "val_loss": value} for value in values]
 
 
+def test_a_hook_of_another_library_is_refused():
+    class Foreign(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise AssertionError
+
+    with pytest.raises(
+        ValueError, match="Foreign: unknown hook 'on_train_batch_end'.*on_batch_end"
+    ):
+        callbacks.checked([Foreign()])
+
+
 def test_the_base_class_does_nothing():
     model, ran = fit(callbacks.Callback(), losses(1, 2, 3))
     assert ran == 3 and not model.stop_training

@@ -320,3 +320,67 @@ def test_numbers_too_large_for_the_model_are_refused_before_anything_changes(tmp
     wide.save_weights(tmp_path / "wide.safetensors")
     narrow.load_weights(tmp_path / "wide.safetensors")
     assert narrow.params["1.weight"][0, 0] == np.inf
+
+
+class Quantile(nn.losses.Loss):
+    def __init__(self, q=0.5):
+        self.q = q
+
+    def forward(self, y_true, y_pred):
+        d = y_true - y_pred
+        return np.maximum(self.q * d, (self.q - 1) * d).mean(axis=1)
+
+    def backward(self, y_true, y_pred):
+        return np.where(y_true > y_pred, -self.q, 1 - self.q) / y_pred.shape[1]
+
+
+class Scale(nn.Layer):
+    def __init__(self, k=1.0, name=None):
+        super().__init__(name=name)
+        self.k = k
+
+    def forward(self, x):
+        return x * self.k
+
+    def backward(self, dy, y, x):
+        return dy * self.k
+
+
+class Within(nn.metrics.Metric):
+    def __init__(self, tolerance=0.1, **options):
+        self.tolerance = tolerance
+        super().__init__(**options)
+
+    def reset(self):
+        self.hits = self.rows = 0
+
+    def update(self, y_true, y_pred, sample_weight=None):
+        self.hits += (abs(y_true.reshape(y_pred.shape) - y_pred) < self.tolerance).sum()
+        self.rows += len(y_pred)
+
+    def result(self):
+        return float(self.hits / self.rows)
+
+
+def test_what_constructors_of_your_own_take_is_kept(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(1), Scale(3.0, name="scale")], seed=0)
+    model.compile("sgd", Quantile(0.9), metrics=[Within(2.0, name="near")])
+    model.save(tmp_path / "own.safetensors")
+    custom = {"Quantile": Quantile, "Scale": Scale, "Within": Within}
+    other = nn.load(tmp_path / "own.safetensors", custom=custom)
+    assert np.array_equal(model(x), other(x))
+    scores = model.evaluate(x, x.sum(1))
+    assert scores == other.evaluate(x, x.sum(1)) and 0 < scores["near"] < 1
+    assert other.loss[0].q == 0.9
+
+
+def test_what_could_not_be_made_again_is_not_saved(tmp_path):
+    class Forgetful(Scale):
+        def __init__(self, factor):
+            super().__init__(2 * factor)
+
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(1), Forgetful(2.0)], seed=0)
+    with pytest.raises(ValueError, match="Forgetful.*'factor'.*self.factor = factor"):
+        model.save(tmp_path / "own.safetensors")
+    assert not list(tmp_path.iterdir())

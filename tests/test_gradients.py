@@ -10,7 +10,7 @@ import pytest
 import nncore as nn
 from case_kinds import several
 from cases import LAYERS
-from nncore.data import as_list
+from nncore.inputs import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 
 MEMBERS = (1, 2, 3)

@@ -179,6 +179,77 @@ def test_the_loss_of_an_epoch_counts_steps_not_rows(optimizer, batches):
     assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-6)
 
 
+def everything(model, x, y, lengths):
+    """All that a model says of some data, then the parameters that training on it leads to."""
+    options = {"lengths": lengths}
+    said = [model.predict(x, **options), model(x, **options)]
+    said += model.evaluate(x, y, **options).values()
+    loss, gradients = model.gradients(x, y, **options)
+    said += [loss, *gradients.values(), model.train_on_batch(x, y, **options)]
+    history = model.fit(x, y, validation_data=(x, y, None, lengths), **options).history
+    said += [v for name, values in history.items() if name != "seconds" for v in values]
+    said += model.fit([(x, y, None, lengths)]).history["loss"]
+    return [*said, *model.params.values()]
+
+
+@pytest.mark.parametrize("padding", [-1, 99, np.nan, np.inf])
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "yes or no", "numbers"])
+def test_padding_may_be_anything(targets, padding):
+    """In x, for tables of words too, and in y."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, STEPS + 1, 12)
+    beyond = np.arange(STEPS) >= lengths[:, None]
+    x, y = rng.integers(0, 9, (12, STEPS)).astype(float), rng.integers(0, 2, (12, STEPS))
+    loss, closing, metric = {
+        "labels": ("cross_entropy", nn.Dense(2), "accuracy"),
+        "one-hot": ("cross_entropy", nn.Dense(2, "softmax"), "f1"),
+        "yes or no": ("binary_cross_entropy", nn.Dense(1), "accuracy"),
+        "numbers": ("mse", nn.Dense(1), "mae"),
+    }[targets]
+    y = np.eye(2)[y] if targets == "one-hot" else y.astype(float)
+    results = []
+    for fill in (0, padding):
+        given = [np.where(beyond, fill, x)]
+        given.append(np.where(beyond[..., None] if y.ndim == 3 else beyond, fill, y))
+        before = [a.copy() for a in given]
+        layers = [nn.Embedding(9, 3), nn.GRU(4, return_sequences=True), closing]
+        model = nn.Sequential([nn.Input((STEPS,)), *layers], seed=0)
+        model.compile("sgd", loss, metrics=[metric])
+        results.append(everything(model, *given, lengths))
+        assert all(
+            np.array_equal(*pair, equal_nan=True) for pair in zip(given, before, strict=True)
+        )
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+        assert np.isfinite(one).all()
+
+
+def test_padding_of_numbers_may_be_nan():
+    _, y, lengths = tags(12)
+    x = np.random.default_rng(0).normal(size=(12, STEPS, 3))
+    beyond = np.arange(STEPS) >= lengths[:, None]
+    results = []
+    for fill in (0, np.nan):
+        layers = [nn.GRU(4, return_sequences=True), nn.Dense(3)]
+        model = nn.Sequential([nn.Input((STEPS, 3)), *layers], seed=0)
+        model.compile("sgd", "cross_entropy")
+        results.append(everything(model, np.where(beyond[..., None], fill, x), y % 3, lengths))
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_what_looks_like_steps_but_is_none_is_not_padding():
+    """An output (steps, features) that was made of the last state."""
+    _, _, lengths = tags(12)
+    x = np.random.default_rng(0).normal(size=(12, STEPS, 3))
+    layers = [nn.LSTM(5), nn.Dense(2 * STEPS), nn.Reshape((STEPS, 2))]
+    model = nn.Sequential([nn.Input((STEPS, 3)), *layers], seed=0)
+    model.compile("sgd", "mse")
+    y = np.ones((12, STEPS, 2))
+    guess = model(x, lengths=lengths)
+    assert model.evaluate(x, y, lengths=lengths)["loss"] == pytest.approx(((guess - y) ** 2).mean())
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_fit_takes_lengths_along(shuffle):
     x, y, lengths = tags(40)

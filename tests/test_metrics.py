@@ -305,6 +305,19 @@ def test_what_is_nan_is_never_right(name):
         assert value(many, [[1, 1], [0, 1]], [[np.nan, 1.0], [0.1, np.nan]]) == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "top_k"])
+def test_several_labels_in_a_row_are_no_class(name):
+    metric = metrics.TopK(k=1) if name == "top_k" else metrics.get(name)
+    for row in ([1, 1, 0], [0, 0, 0], [np.nan, 1, 0]):
+        with pytest.raises(ValueError, match=f"{name}: y_true .*no class.*multi_label=True"):
+            metric.update([[0, 1, 0], row], [[0.1, 0.8, 0.1], [0.4, 0.5, 0.1]])
+
+
+def test_auc_of_classes_says_what_to_do():
+    with pytest.raises(ValueError, match="auc: received .*classes.*one-hot"):
+        metrics.AUC().update([0, 1], [[0.2, 0.8], [0.7, 0.3]])
+
+
 @pytest.mark.parametrize("name", ["loss", "seconds", "epoch", "val_loss", "val_accuracy"])
 def test_names_that_the_history_has_are_refused(name):
     with pytest.raises(ValueError, match=f"the name '{name}'.*another"):

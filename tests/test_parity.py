@@ -11,7 +11,7 @@ import pytest
 import nncore as nn
 from case_kinds import several
 from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
-from nncore.data import as_list
+from nncore.inputs import as_list
 from support import loss_variants, one_or_list, randomize, with_shapes
 
 torch = pytest.importorskip("torch")

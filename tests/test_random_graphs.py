@@ -6,7 +6,7 @@ import pytest
 
 import nncore as nn
 from cases import ACTIVATIONS
-from nncore.data import as_list
+from nncore.inputs import as_list
 from support import one_or_list, randomize
 
 torch = pytest.importorskip("torch")

@@ -261,14 +261,6 @@ def test_a_step_that_fails_draws_no_random_numbers():
     assert_same(one, other)
 
 
-def test_backward_after_a_training_step_is_refused():
-    model = regressor()
-    y = model.forward(X)
-    model.train_on_batch(X, Y)
-    with pytest.raises(RuntimeError, match="no training step between"):
-        model.backward(y)
-
-
 def test_other_passes_may_come_between_forward_and_backward():
     dxs = []
     for disturb in (False, True):
@@ -331,6 +323,17 @@ def test_a_learning_rate_may_be_numpys_and_a_schedule_must_take_arrays():
     assert type(optimizer.learning_rate) is float
     with pytest.raises(ValueError, match=r"failed for an array of steps.*numpy\.where"):
         nn.SGD(lambda step: 0.1 if step < 10 else 0.01)
+
+
+def test_an_optimizer_has_no_other_settings():
+    with pytest.raises(ValueError, match="Adam: unknown setting 'lr'.*learning_rate"):
+        nn.Adam().lr = 0.1
+
+
+@pytest.mark.parametrize("verbose", [np.True_, np.False_])
+def test_verbose_may_be_numpys(verbose, capsys):
+    regressor().fit(X, Y, verbose=verbose)
+    assert bool(capsys.readouterr().err) == bool(verbose)
 
 
 def test_a_schedule_gives_each_step_its_rate():

@@ -158,7 +158,8 @@ cdef class Entry:
         """The loss and its gradients on the batch (x, y), in training mode: (float, dict).
 
         The dict has an array of its own for each parameter, in the order of ``params``.
-        ``grads`` has the same values until the next pass.
+        ``grads`` has the same values until the next pass. Nothing else changes: running
+        statistics follow `train_on_batch`, `fit` and `forward`.
         """
         if (sample_weight is None and lengths is None
                 and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0):

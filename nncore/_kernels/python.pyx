@@ -95,7 +95,9 @@ cdef class PythonLoss(PythonOp):
 
     def __init__(self, Tensor x, Tensor target, Tensor weight, forward, backward, array):
         if weight is not None and weight.size != 1:
-            raise ValueError("a loss written in Python takes one sample_weight a row")
+            raise ValueError(
+                "a loss written in Python takes one weight for each row; expected no sample_weight "
+                "for each step, and for an output of sequences no lengths=")
         self.connect((x,), (), [t for t in (target, weight) if t is not None])
         self.call_forward, self.call_backward, self.array = forward, backward, array
         self.holds_gil = True

@@ -74,7 +74,7 @@ class LayerNormalization(Layer):
     The same in training and inference, and for every batch. ValueError for an epsilon that is not
     above 0; when built, for an input without an axis.
 
-    >>> import nncore as nn
+    >>> import numpy as np, nncore as nn
     >>> y = nn.Sequential([nn.Input((4,)), nn.LayerNormalization()])([[1.0, 2.0, 3.0, 4.0]])
     >>> np.round(y, 2).tolist() == np.float32([[-1.34, -0.45, 0.45, 1.34]]).tolist()
     True

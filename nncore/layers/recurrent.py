@@ -204,10 +204,10 @@ def dropped(plan: Plan, x: Tensor, rate: float) -> Tensor:
 class RNN(Recurrence):
     """The simple recurrent layer (Elman 1990): h_t = sigma(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
-    sigma is tanh or relu. Shapes and options: see `Recurrence`. Parameters: ``weight_ih`` (units,
-    in), ``weight_hh`` (units, units), ``bias_ih`` and ``bias_hh`` (units,). ValueError for units
-    < 1, a rate outside [0, 1), an unknown activation or initializer; when built, for inputs that
-    are no sequences.
+    sigma is tanh or relu. Shapes and options: help(nn.layers.recurrent.Recurrence). Parameters:
+    ``weight_ih`` (units, in), ``weight_hh`` (units, units), ``bias_ih`` and ``bias_hh`` (units,).
+    ValueError for units < 1, a rate outside [0, 1), an unknown activation or initializer; when
+    built, for inputs that are no sequences.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((7, 3)), nn.RNN(5, return_sequences=True)]).output_shape
@@ -233,10 +233,10 @@ class LSTM(Recurrence):
     [i f g o] = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh, c_t = sigmoid(f) c_{t-1} + sigmoid(i)
     tanh(g), h_t = sigmoid(o) tanh(c_t).
 
-    Shapes and options: see `Recurrence`. Parameters, the gates i, f, g, o in PyTorch's order:
-    ``weight_ih`` (4 units, in), ``weight_hh`` (4 units, units), ``bias_ih`` and ``bias_hh`` (4
-    units,). ``unit_forget_bias``: the forget gate's bias in ``bias_ih`` begins as 1. ValueError
-    as for `RNN`.
+    Shapes and options: help(nn.layers.recurrent.Recurrence). Parameters, the gates i, f, g, o in
+    PyTorch's order: ``weight_ih`` (4 units, in), ``weight_hh`` (4 units, units), ``bias_ih`` and
+    ``bias_hh`` (4 units,). ``unit_forget_bias``: the forget gate's bias in ``bias_ih`` begins as
+    1. ValueError as for `RNN`.
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((7, 3)), nn.LSTM(5)])
@@ -270,9 +270,9 @@ class GRU(Recurrence):
 
     ``reset_after=False``: n = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn), the reset before
     the product, as in the first paper, in ONNX (linear_before_reset=0) and in Keras under this
-    name. Shapes and options: see `Recurrence`. Parameters, the gates r, z, n in PyTorch's order:
-    ``weight_ih`` (3 units, in), ``weight_hh`` (3 units, units), ``bias_ih`` and ``bias_hh`` (3
-    units,). ValueError as for `RNN`.
+    name. Shapes and options: help(nn.layers.recurrent.Recurrence). Parameters, the gates r, z, n
+    in PyTorch's order: ``weight_ih`` (3 units, in), ``weight_hh`` (3 units, units), ``bias_ih``
+    and ``bias_hh`` (3 units,). ValueError as for `RNN`.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((7, 3)), nn.GRU(5)]).count_params()
