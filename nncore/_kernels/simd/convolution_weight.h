@@ -44,18 +44,34 @@ static void NAME(conv_pack_dy)(REAL *panel, isize width, const conv_pass *p, con
                             u->columns, n);
 }
 
+/* Which rows of the unit's part of y have row i of their windows in the image: first.., `count` of
+ * them. The others add nothing. */
+static isize NAME(rows_that_add)(const conv_pass *p, const NAME(unit) *u, isize i, isize *first)
+{
+    const isize row = u->h * p->stride_h - p->top + i * p->dilation_h;
+    isize end = u->rows;
+    *first = 0;
+    if (p->source != CONV_PADDED) return end;
+    while (*first < end && row + *first * p->stride_h < 0) ++*first;
+    while (end > *first && row + (end - 1) * p->stride_h >= p->H) end--;
+    return end - *first;
+}
+
 /* The same as conv_weight_some, turned. */
 static void NAME(conv_weight_turned)(const conv_pass *p, REAL *sums, const REAL *dy,
                                      const NAME(unit) *u, isize units, isize apart, int add)
 {
     for (isize i = 0; i < u->I; i++) {
         isize vectors = pieces(u->K, LANES), panels = pieces(vectors, WIDTH);
+        isize r;
+        const isize rows = NAME(rows_that_add)(p, u, i, &r);
         for (isize n = 0; n < u->K; panels--) {
             const isize W = pieces(vectors, panels), columns = MIN(u->K - n, W * LANES);
-            NAME(taps) t = {.M = p->O, .I = units, .J = u->rows, .K = u->columns, .a = dy,
-                            .ars = 1, .ais = p->y_image, .ajs = p->y_row, .acs = p->y_column,
-                            .b = u->x + i * u->ais + n, .bis = apart, .bjs = u->row,
-                            .brs = u->pixel};
+            NAME(taps) t = {.M = p->O, .I = units, .J = rows, .K = u->columns,
+                            .a = dy + r * p->y_row, .ars = 1, .ais = p->y_image,
+                            .ajs = p->y_row, .acs = p->y_column,
+                            .b = u->x + i * u->ais + r * u->row + n, .bis = apart,
+                            .bjs = u->row, .brs = u->pixel};
             t.to.c = sums + i * u->K + n;
             t.to.ldc = u->I * u->K;
             t.to.last = columns - (W - 1) * LANES;
@@ -96,11 +112,16 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
                 t.bis = u->rows * t.bjs;
             }
             t.to.c = sums + g * K * O + n;
-            for (isize i = 0; i < u->I; i++)
+            const REAL *b = t.b;
+            for (isize i = 0; i < u->I; i++) {
+                isize r;
+                t.J = NAME(rows_that_add)(p, u, i, &r);
+                t.b = b + r * t.bjs;
                 for (isize j = 0; j < u->J; j++, t.to.c += u->K * O) {
-                    t.a = u->x + i * u->ais + j * u->ajs + g * C;
+                    t.a = u->x + i * u->ais + j * u->ajs + r * u->row + g * C;
                     NAME(taps_run)(&t, W);
                 }
+            }
             vectors -= W;
             n += columns;
         }
