@@ -6,7 +6,8 @@
  * copied patch by patch (im2col), each pixel's window in one piece. In the first two a row i of a
  * window is contiguous unless there is dilation or groups, so that the sum is KH long pieces.
  *
- * An element of y is one sum in the order i, j, c, so its bits do not depend on units or tiles. */
+ * An element of y is one sum in the order i, j, c, so its bits do not depend on units or tiles;
+ * where windows reach over the border, in the order j, i, c (column_to_begin). */
 
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
@@ -251,6 +252,58 @@ static NAME(unit) NAME(conv_unit)(const conv_pass *p, const REAL *x, isize index
     return u;
 }
 
+/* ---- columns of windows outside of the image ---- */
+
+/* Which of the unit's pixels in a row have column j of their windows in the image: first.., `count`
+ * of them. */
+ALWAYS_INLINE isize NAME(columns_inside)(const conv_pass *p, isize w, isize columns, isize j,
+                                         isize *first)
+{
+    const isize column = w * p->stride_w - p->left + j * p->dilation_w;
+    for (*first = 0; *first < columns && column + *first * p->stride_w < 0;) ++*first;
+    while (columns > *first && column + (columns - 1) * p->stride_w >= p->W) columns--;
+    return columns - *first;
+}
+
+/* A sum that goes through its window column after column leaves out what is outside, but reads and
+ * writes y each time: as long as EXTRA steps. Returns the column to begin with, one that is inside
+ * for all pixels, or -1 where row after row takes less time. (Zen 4, 7x7 of 96 channels in images of
+ * 14x14: 10.9 -> 9.9 ms; 5x5 of 64 in 16x16: 13.8 -> 13.2.) */
+static isize NAME(column_to_begin)(const conv_pass *p)
+{
+    enum { EXTRA = 12 };
+    const isize steps = p->KH * (p->C / p->groups);
+    isize inside = 0, middle = -1, first;
+    if (p->source != CONV_PADDED) return -1;
+    for (isize j = 0; j < p->KW; j++) {
+        const isize n = NAME(columns_inside)(p, 0, p->OW, j, &first);
+        inside += n;
+        if (n == p->OW) middle = j;
+    }
+    return inside * steps + p->KW * p->OW * EXTRA < p->KW * p->OW * steps ? middle : -1;
+}
+
+/* taps_run, column after column of the window, for a row of the unit. */
+static void NAME(taps_by_columns)(const NAME(taps) *row, const conv_pass *p, isize w, isize begin,
+                                  isize W)
+{
+    NAME(taps) t = *row;
+    t.J = 1;
+    t.K = p->C / p->groups;
+    for (isize k = 0; k < p->KW; k++) {
+        const isize j = k == 0 ? begin : k <= begin ? k - 1 : k;
+        isize first;
+        t.M = NAME(columns_inside)(p, w, row->M, j, &first);
+        if (t.M == 0) continue;
+        t.a = row->a + first * t.ars + j * p->dilation_w * p->C;
+        t.b = row->b + j * t.K * t.brs;
+        t.to.c = row->to.c + first * t.to.ldc;
+        NAME(taps_run)(&t, W);
+        t.to.bias = NULL;
+        t.to.add = 1;
+    }
+}
+
 /* ---- y = x * weight ---- */
 
 /* How many vectors wide panels are: more where a row of y has few pixels. */
@@ -297,7 +350,7 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                            const REAL *bias, isize begin, isize end, int add, const finish *f,
                            REAL *scratch)
 {
-    const isize C = p->C / p->groups, O = p->O / p->groups;
+    const isize C = p->C / p->groups, O = p->O / p->groups, column = NAME(column_to_begin)(p);
     for (isize index = begin; index < end; index++) {
         const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
@@ -320,7 +373,10 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                     t.a = u.x + r * u.row + first * u.ais + g * C;
                     t.b = panel + first * t.bis;
                     t.to.c = to + r * p->y_row + g * O + n;
-                    NAME(taps_run)(&t, W);
+                    if (column < 0)
+                        NAME(taps_run)(&t, W);
+                    else
+                        NAME(taps_by_columns)(&t, p, u.w, column, W);
                 }
                 panel += p->KH * p->KW * C * W * LANES;
                 vectors -= W;

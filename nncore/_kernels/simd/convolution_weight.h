@@ -89,6 +89,10 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
                                    REAL *panel)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups, K = p->KH * p->KW * C;
+    /* Column after column, pixels whose window reaches over the border there add nothing. */
+    const int by_columns = p->source == CONV_PADDED && C >= TILE_ROWS(WIDTH);
+    const isize J = by_columns ? p->KW : u->J, run = by_columns ? C : u->K;
+    const isize ajs = by_columns ? p->dilation_w * p->C : u->ajs;
     dy += u->image * p->y_image + p->y_first + u->h * p->y_row + u->w * p->y_column;
     if (NAME(conv_turned)(p)) {
         NAME(conv_weight_turned)(p, sums, dy, u, units, apart, add);
@@ -100,7 +104,7 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
             const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
             NAME(taps) t = {.I = units, .J = u->rows, .K = u->columns, .ars = 1, .ais = apart,
                             .ajs = u->row, .acs = u->pixel, .b = dy + g * O + n,
-                            .bis = p->y_image, .bjs = p->y_row, .brs = p->y_column, .M = u->K};
+                            .bis = p->y_image, .bjs = p->y_row, .brs = p->y_column, .M = run};
             t.to.add = add;
             t.to.ldc = O;
             t.to.last = columns - (W - 1) * LANES;
@@ -114,11 +118,12 @@ static void NAME(conv_weight_some)(const conv_pass *p, REAL *sums, const REAL *d
             t.to.c = sums + g * K * O + n;
             const REAL *b = t.b;
             for (isize i = 0; i < u->I; i++) {
-                isize r;
+                isize r, c = 0;
                 t.J = NAME(rows_that_add)(p, u, i, &r);
-                t.b = b + r * t.bjs;
-                for (isize j = 0; j < u->J; j++, t.to.c += u->K * O) {
-                    t.a = u->x + i * u->ais + j * u->ajs + r * u->row + g * C;
+                for (isize j = 0; j < J; j++, t.to.c += run * O) {
+                    if (by_columns) t.K = NAME(columns_inside)(p, u->w, u->columns, j, &c);
+                    t.a = u->x + i * u->ais + j * ajs + r * u->row + c * u->pixel + g * C;
+                    t.b = b + r * t.bjs + c * t.brs;
                     NAME(taps_run)(&t, W);
                 }
             }
