@@ -25,6 +25,7 @@ ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "grouped", "
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
     LINE = 64
+    FEWEST = 6               # sums of vectors that a processor must have under way at once
 
 forced = None
 exact = False                # without winograd
@@ -117,12 +118,14 @@ cdef class Description(Finishing):
 
     cdef void lay_beside(self) noexcept nogil:
         """Makes of some pixels in a row one with all their filters, where that takes less time:
-        in steps of the sum for a vector, (KW + (n - 1) stride) for n pixels instead of n KW."""
+        in steps of the sum for a vector, KW + (n - 1) stride for n pixels instead of n KW; but a
+        row of less than FEWEST takes as long as so many."""
         cdef conv_pass *p = &self.ahead
         cdef isize n, best = 1, lanes = vector_bytes() // self.y.itemsize
         for n in range(2, lanes // p.O + 1):
-            if p.OW % n == 0 and (p.KW + (n - 1) * p.stride_w) * best < (
-                    p.KW + (best - 1) * p.stride_w) * n:
+            if p.OW % n == 0 and (
+                    (p.KW + (n - 1) * p.stride_w) * max(FEWEST, p.OW // n)
+                    < (p.KW + (best - 1) * p.stride_w) * max(FEWEST, p.OW // best)):
                 best = n
         self.beside = best
         p.KW += (best - 1) * p.stride_w
