@@ -18,15 +18,17 @@ cdef enum:
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
     BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
     BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
-    KEPT_ROWS = 16      # from here on packed weights are worth keeping
+    KEPT_ROWS = 16      # from here on packed weights are worth keeping, and for fewer rows
+    KEPT_INPUTS = 256   # of at most so many inputs: 8 rows of 33, 1000 units: 5 us, as dots 14
 
 
 cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
     """Whether dot products along the inputs are the faster form of x W^T: for few rows, which do
-    not repay the packing of W, and for few units, which do not fill a vector. Measured over 16
-    pairs (I,O), 14 values of B, with AVX2 and AVX-512; the whole layer decides, not a member's
-    share."""
-    return (O < lanes and I >= max(lanes, 4 * O)) or (B <= 128 and I >= min(4 * B, 256))
+    not repay the packing of W, and for few units, which do not fill a vector. More rows than one
+    tile of dots has read W again: that takes longer vectors. Measured over 33 pairs (I,O), 14
+    values of B, with AVX2 and AVX-512; the whole layer decides, not a member's share."""
+    return (O < lanes and I >= max(lanes, 4 * O)) or (
+        B <= 128 and I >= min(4 * B, 256) and (B <= 6 or I >= 112))
 
 
 cdef void dense_forward(real *y, const real *x, const real *weight, const real *packed,
@@ -125,8 +127,8 @@ cdef class Dense(Finishing):
         cdef isize B = rows * self.positions, elements
         self.uses_blas = prefers_blas(B, self.I, self.O, self.is_double)
         self.most = B
-        if (B >= KEPT_ROWS and self.O >= self.lanes and not self.uses_blas and keeps is not None
-                and keeps(weight.size * y.itemsize)):
+        if (B > 1 and (B >= KEPT_ROWS or self.I <= KEPT_INPUTS) and self.O >= self.lanes
+                and not self.uses_blas and keeps is not None and keeps(weight.size * y.itemsize)):
             self.keep()
         # BLAS gets its pieces dealt out, not a member's own rows
         self.forward_by_rows = self.units_by_rows and not self.uses_blas
