@@ -134,13 +134,16 @@ def read(
         raise ValueError(f"rows of shape {array.shape[1:]} for {gather.x.shape}")
 
 
-def without_padding(array: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The array with zeros in the steps beyond each row's end: itself where they are zeros."""
+def without_padding(array: np.ndarray, lengths: np.ndarray, classes: bool = False) -> np.ndarray:
+    """The array with zeros in the steps beyond each row's end, or, of probabilities of classes,
+    class 0: itself where there are zeros."""
     beyond = np.arange(array.shape[1]) >= lengths[:, None]
-    if not array[beyond].any():
+    if not classes and not array[beyond].any():
         return array
     array = array.copy()
     array[beyond] = 0
+    if classes:
+        array[beyond, 0] = 1
     return array
 
 
@@ -174,9 +177,8 @@ def examples(
         try:
             target_shapes.append(losses[i].target_shape(shapes.outputs[i], target.shape[1:]))
             if lengths is not None and shapes.in_steps[i] and not _is_mapped(target):
-                target = without_padding(target, lengths)
-                if losses[i].of_classes and target.shape[1:] == shapes.outputs[i]:
-                    target = _with_a_class(target)
+                classes = losses[i].of_classes and target.shape[1:] == shapes.outputs[i]
+                target = without_padding(target, lengths, classes)
             if finite and not _is_mapped(target) and not all_finite(target):
                 raise ValueError("NaN or infinite numbers")
             losses[i].check(target, shapes.outputs[i])
@@ -210,15 +212,6 @@ def clean_input(x: np.ndarray, i: int, shapes: Shapes, lengths: np.ndarray) -> n
     if not stepped or _is_mapped(x) or (shapes.tables[i] is None and all_finite(x)):
         return x
     return without_padding(x, lengths)
-
-
-def _with_a_class(target: np.ndarray) -> np.ndarray:
-    """Probabilities whose rows of zeros, padding, are of class 0."""
-    nothing = ~target.any(axis=-1)
-    if nothing.any():
-        target = target.copy()
-        target[nothing, 0] = 1
-    return target
 
 
 def _check_lookups(what: str, x: np.ndarray, layer: str, rows: int) -> None:

@@ -84,7 +84,6 @@ class Model(Training, Inference, Streaming, Entry):
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
-        self._forward_pass = 0  # its number: dropout drops the same in backward
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
@@ -223,7 +222,7 @@ class Model(Training, Inference, Streaming, Entry):
             if status:
                 plan.fail(status)
             plan.commit()
-            self._forward_plan, self._forward_pass = plan, self._passes - 1
+            self._forward_plan = plan
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -252,7 +251,7 @@ class Model(Training, Inference, Streaming, Entry):
                 elif place:
                     plan.array(y, rows, grad=True)[...] = value
                 given.add(place)
-            status = plan.execute(BACKWARD, 0, rows, 0.0, self._forward_pass)
+            status = plan.execute(BACKWARD, 0, rows)  # what dropout kept, forward noted
             if status:
                 plan.fail(status)
             dxs = [

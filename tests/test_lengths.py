@@ -224,6 +224,15 @@ def test_padding_may_be_anything(targets, padding):
         assert np.isfinite(one).all()
 
 
+def test_steps_before_the_end_are_no_padding():
+    """A step without a class there is told, not taken for one of class 0."""
+    x, y, lengths = tags(12)
+    y = np.eye(tagger().output_shape[-1])[y]
+    y[3, lengths[3] - 1] = 0
+    with pytest.raises(ValueError, match="probabilities that sum to 0"):
+        tagger().fit(x, y, lengths=lengths)
+
+
 def test_padding_of_numbers_may_be_nan():
     _, y, lengths = tags(12)
     x = np.random.default_rng(0).normal(size=(12, STEPS, 3))

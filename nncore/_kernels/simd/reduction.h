@@ -66,8 +66,9 @@ static REAL NAME(max)(const REAL *x, isize n) {
 
 /* y (rows, n) = softmax(x) along n; log_sum (rows, 2) = the largest x, log(sum(exp(x - largest)))
  * unless NULL: added up they would lose digits. With the largest subtracted, nothing overflows;
- * exp(-inf) is 0; a row of -inf or with NaN gives NaN. Rows go in blocks of about 1024 elements, which stay in the L1 cache: exp then runs through a
- * block as one vector loop, however short a row is (10 classes: 15 ns a row, row by row 64). */
+ * exp(-inf) is 0; a row of -inf or with NaN gives NaN. Rows go in blocks of about 1024 elements,
+ * which stay in the L1 cache: exp then runs through a block as one vector loop, however short a row
+ * is (10 classes: 15 ns a row, row by row 64). */
 static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isize n) {
     const isize block = n < 1024 ? 1024 / (n + 1) + 1 : 1;
     for (isize done = 0; done < rows; done += block) {
