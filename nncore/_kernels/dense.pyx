@@ -100,12 +100,11 @@ cdef void dense_backward_weight(real *dweight, const real *dy, const real *x, is
 
 
 cdef bint prefers_blas(isize B, isize I, isize O, bint is_double):
-    """Whether BLAS is faster than the kernels here: in wide layers, but in float32 on AVX-512;
-    without 256-bit vectors BLAS may have an instruction set that simd/ has no kernels for."""
-    cdef int bytes = vector_bytes()
-    if bytes == 16:
+    """Whether BLAS is at least as fast as the kernels here: in wide layers of float64; without
+    256-bit vectors BLAS may have an instruction set that simd/ has no kernels for."""
+    if vector_bytes() == 16:
         return I * O >= 4096
-    return B >= BLAS_ROWS and min(I, O) >= BLAS_WIDTH and (is_double or bytes == 32)
+    return is_double and B >= BLAS_ROWS and min(I, O) >= BLAS_WIDTH
 
 
 cdef class Dense(Finishing):

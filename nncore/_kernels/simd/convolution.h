@@ -24,24 +24,14 @@ typedef struct {
 ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, const int R,
                                    const int W)
 {
-    NAME(vec) sum[16][4], row[4];
+    NAME(vec) sum[16][4];
     EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
     const isize ars = t->ars, acs = t->acs, brs = t->brs, K = t->K;
-    for (isize i = 0; i < t->I; i++) {
-        for (isize j = 0; j < t->J; j++) {
-            const REAL *p = a + i * t->ais + j * t->ajs, *p8 = p + 8 * ars;
-            const REAL *b = t->b + i * t->bis + j * t->bjs;
-            __asm__("" : "+r"(p8)); /* as in gemm.h */
-            for (isize k = 0; k < K; k++) {
-                EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
-                EACH_ROW EACH_VECTOR
-                    sum[r][w] += (r < 8 ? p[r * ars] : p8[(r - 8) * ars]) * row[w];
-                p += acs;
-                p8 += acs;
-                b += brs;
-            }
-        }
-    }
+    const NAME(mask) all = NAME(mask_first)(LANES);
+    for (isize i = 0; i < t->I; i++)
+        for (isize j = 0; j < t->J; j++)
+            NAME(add_products)(sum, a + i * t->ais + j * t->ajs, ars, acs,
+                               t->b + i * t->bis + j * t->bjs, brs, K, R, W, 0, all);
     if (MASKS || t->to.last < LANES)
         NAME(tile_store)(&t->to, c, sum, R, W, 1);
     else
@@ -306,11 +296,10 @@ static void NAME(taps_by_columns)(const NAME(taps) *row, const conv_pass *p, isi
 
 /* ---- y = x * weight ---- */
 
-/* How many vectors wide panels are: more where a row of y has few pixels. */
+/* How many vectors wide panels are; the pixels of a row of y are the rows of a product. */
 ALWAYS_INLINE isize NAME(conv_widest)(const conv_pass *p)
 {
-    const isize row = p->source == CONV_PATCHES ? p->block_h * p->block_w : p->block_w;
-    return row <= TILE_ROWS(WIDE) ? WIDE : WIDTH;
+    return NAME(widest)(p->source == CONV_PATCHES ? p->block_h * p->block_w : p->block_w);
 }
 
 ALWAYS_INLINE isize NAME(conv_vectors)(const conv_pass *p)

@@ -18,12 +18,18 @@
 #define WIDTH 3
 #else
 #define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : 6)
-#define WIDTH 2
+#define WIDTH (VECTOR_BYTES == 32 ? 3 : 2)
 #endif
 #define WIDE 4
 #define MASKS (VECTOR_BYTES == 64) /* parts of vectors are no slower, but for loads that feed sums */
-/* A panel of B (DEPTH, WIDTH vectors) takes 48 KB or less, a block of A 256 KB. */
-#define DEPTH (VECTOR_BYTES == 64 ? 256 : 384)
+/* With AVX2 a step of the sum is so short that each instruction counts, at the latest where another
+ * program runs on the core's other thread: 4 x 3, its third vector of B read by the products, two
+ * steps at a time, is 22.5 instructions for 12 products; 6 x 2, step by step, is 25 (Zen 3, peak
+ * 104 GFLOP/s: 90 instead of 77; alone on the core both reach 101). */
+#define PAIRED (VECTOR_BYTES == 32)
+/* A panel of B (DEPTH, WIDTH vectors) takes 48 KB or less, half as much with AVX2, a block of A
+ * 256 KB. */
+#define DEPTH (VECTOR_BYTES == 16 ? 384 : 256)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
 #define BLOCK_ROWS 1024
 /* Rows of C from which it pays to copy B that could be read in place (it is read once per tile):
@@ -32,6 +38,14 @@
 
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
+
+/* How many vectors wide panels are for products of M rows. Five or six are one tile of two vectors
+ * and would be two of three (AVX2). */
+ALWAYS_INLINE int NAME(widest)(isize M)
+{
+    const int one_tile = PAIRED && M > TILE_ROWS(WIDTH) && M <= TILE_ROWS(2);
+    return M <= TILE_ROWS(WIDE) ? WIDE : one_tile ? 2 : WIDTH;
+}
 
 typedef struct { /* memory to fetch in advance: `share` of the rows (rows, length) per tile */
     const REAL *at;
@@ -84,40 +98,68 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*s
     }
 }
 
-/* C (R, W vectors) = A (R,K) B (K, W vectors) [+ C] [+ bias]. B is read in whole vectors, unless
- * it is cut: masks cost 4 % (Sapphire Rapids).
- * R and W are constants wherever this is inlined, so `sum` is registers. */
-ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, const int R,
-                                  const int W)
+/* sum (R, W vectors) += row k of B (W vectors) times column k of A (R), for one k. a8 = a + 8 ars;
+ * B is read in whole vectors, unless it is cut: masks cost 4 % (Sapphire Rapids). */
+ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL *a8, isize ars,
+                                  const REAL *b, const int R, const int W, const int cut,
+                                  const NAME(mask) last)
 {
-    NAME(vec) sum[16][4], row[4];
-    EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
+    const int kept = PAIRED && W == 3 ? 2 : W; /* vectors of B that there are registers for */
+    NAME(vec) row[4];
+    EACH_VECTOR if (w < kept) row[w] = NAME(load_column)(b + w * LANES, cut && w == W - 1, last);
+    EACH_ROW {
+        const REAL factor = r < 8 ? a[r * ars] : a8[(r - 8) * ars];
+        EACH_VECTOR {
+            if (w < kept)
+                sum[r][w] += factor * row[w];
+            else
+                sum[r][w] = NAME(add_product)(sum[r][w], factor, b + w * LANES);
+        }
+    }
+}
 
-    const REAL *b = t->b;
-    const isize ars = t->ars, acs = t->a_packed ? R : t->acs, brs = t->brs;
+/* sum (R, W vectors) += A (R,K) B (K, W vectors), in order of k; cut: rows of B end with `last`.
+ * R and W are constants wherever this is inlined, so `sum` is registers. */
+ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize ars, isize acs,
+                                      const REAL *b, isize brs, isize K, const int R, const int W,
+                                      const int cut, const NAME(mask) last)
+{
     /* Two pointers share the offsets r * ars, r < 8. The compiler must not see that they belong
      * together, or it keeps an offset for each row, runs out of registers and reloads them for
-     * each k (14 x 2: 168 GFLOP/s instead of 190, 16 x 1: 90 instead of 110). */
+     * each k (14 x 2: 168 GFLOP/s instead of 190, 16 x 1: 90 instead of 110); neither how those
+     * of the second step in a pair belong to those of the first. */
     const REAL *a8 = a + 8 * ars;
-    __asm__("" : "+r"(a8));
-#define ADD_PRODUCTS                                                                               \
-    EACH_ROW EACH_VECTOR sum[r][w] += (r < 8 ? a[r * ars] : a8[(r - 8) * ars]) * row[w];           \
+    HIDE(a8);
+    isize k = 0;
+#define STEP                                                                                       \
+    NAME(add_step)(sum, a, a8, ars, b, R, W, cut, last);                                           \
     a += acs;                                                                                      \
     a8 += acs;                                                                                     \
     b += brs;
-    if (MASKS && t->cut) {
-        const NAME(mask) last = NAME(mask_first)(t->last);
-        for (isize k = 0; k < t->K; k++) {
-            EACH_VECTOR row[w] = NAME(load_column)(b + w * LANES, w == W - 1, last);
-            ADD_PRODUCTS
-        }
-    } else {
-        for (isize k = 0; k < t->K; k++) {
-            EACH_VECTOR row[w] = NAME(load)(b + w * LANES);
-            ADD_PRODUCTS
+    if (PAIRED) {
+        for (; k + 2 <= K; k += 2) {
+            STEP
+            HIDE(a);
+            HIDE(b);
+            STEP
         }
     }
-#undef ADD_PRODUCTS
+    for (; k < K; k++) { STEP }
+#undef STEP
+}
+
+/* C (R, W vectors) = A (R,K) B (K, W vectors) [+ C] [+ bias]. */
+ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, const int R,
+                                  const int W)
+{
+    NAME(vec) sum[16][4];
+    EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
+    const isize acs = t->a_packed ? R : t->acs;
+    const NAME(mask) last = NAME(mask_first)(t->last);
+    if (MASKS && t->cut)
+        NAME(add_products)(sum, a, t->ars, acs, t->b, t->brs, t->K, R, W, 1, last);
+    else
+        NAME(add_products)(sum, a, t->ars, acs, t->b, t->brs, t->K, R, W, 0, last);
     if (MASKS || t->last < LANES)
         NAME(tile_store)(t, c, sum, R, W, 1);
     else
@@ -247,7 +289,7 @@ static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, 
 {
     if (M <= 0 || N <= 0) return;
     REAL *const panel = (REAL *)(((uintptr_t)scratch + 63) / 64 * 64);
-    const int widest = M <= TILE_ROWS(WIDE) ? WIDE : WIDTH;
+    const int widest = NAME(widest)(M);
     const int pack = NAME(packs_a)(M, N, K, ars, acs);
     REAL *const block = panel + MIN(K, DEPTH) * widest * LANES;
 

@@ -22,11 +22,6 @@ ALWAYS_INLINE isize NAME(gemm_depth)(isize K)
     return depths == 1 ? K : pieces(K, 8 * depths) * 8;
 }
 
-ALWAYS_INLINE int NAME(gemm_widest)(isize most)
-{
-    return most <= TILE_ROWS(WIDE) ? WIDE : WIDTH;
-}
-
 /* The `part`-th of `parts` shares of the panels. */
 static void NAME(gemm_pack)(REAL *packed, const REAL *b, isize brs, isize bcs, isize N, isize K,
                             isize most, isize part, isize parts)
@@ -35,7 +30,7 @@ static void NAME(gemm_pack)(REAL *packed, const REAL *b, isize brs, isize bcs, i
     isize number = 0; /* of the panel: the shares take turns */
     for (isize k = 0; k < K; k += depth) {
         const isize deep = MIN(depth, K - k);
-        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(gemm_widest)(most));
+        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(widest)(most));
         for (isize n = 0; n < N; panels--, number++) {
             const isize W = pieces(vectors, panels), columns = MIN(N - n, W * LANES);
             if (number % parts == part)
@@ -57,7 +52,7 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
     for (isize k = 0; k < K; k += depth) {
         NAME(tiles) t = {.ldc = ldc, .a = a + k, .ars = lda, .acs = 1, .M = M,
                          .K = MIN(depth, K - k), .add = add || k > 0};
-        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(gemm_widest)(most));
+        isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, NAME(widest)(most));
         for (isize n = 0; n < N; panels--) {
             const isize W = pieces(vectors, panels), columns = MIN(N - n, W * LANES);
             const isize tiles = pieces(M, TILE_ROWS(W));

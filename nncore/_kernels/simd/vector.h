@@ -19,6 +19,23 @@ ALWAYS_INLINE void NAME(store)(REAL *p, NAME(vec) v)
     *(NAME(vec_mem) *)p = v;
 }
 
+/* sum + factor * v, v at p; with AVX2 it is the product that reads v, which takes no register: the
+ * compiler would load a v that is used several times. */
+ALWAYS_INLINE NAME(vec) NAME(add_product)(NAME(vec) sum, REAL factor, const REAL *p)
+{
+#if VECTOR_BYTES == 32
+    const NAME(vec) all = factor - (NAME(vec)){0};
+#if REAL_IS_DOUBLE
+    __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(all), "m"(*(const NAME(vec_mem) *)p));
+#else
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(all), "m"(*(const NAME(vec_mem) *)p));
+#endif
+    return sum;
+#else
+    return sum + factor * NAME(load)(p);
+#endif
+}
+
 /* ---- parts: memory beyond the first n lanes is neither read nor written ---- */
 
 #if VECTOR_BYTES == 64
