@@ -9,8 +9,8 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing, finishing
 from nncore._kernels.op cimport Run, Tensor, adds, share
-from nncore._kernels.products cimport (finish_piece, gemm, gemm_dot, gemm_pack, gemm_packed, gemv,
-                                       sum_rows)
+from nncore._kernels.products cimport (finish_piece, gemm, gemm_dot, gemm_pack, gemm_packed,
+                                       gemm_short, gemv, sum_rows)
 from nncore._kernels.simd cimport f32, f64, finish, isize, real, vector_bytes
 
 cdef enum:
@@ -22,13 +22,14 @@ cdef enum:
     KEPT_INPUTS = 256   # of at most so many inputs: 8 rows of 33, 1000 units: 5 us, as dots 14
 
 
-cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
+cdef inline bint by_dots(isize B, isize I, isize O, isize lanes, isize most) noexcept nogil:
     """Whether dot products along the inputs are the faster form of x W^T: for few rows, which do
     not repay the packing of W, and for few units, which do not fill a vector. More rows than one
     tile of dots has read W again: that takes longer vectors. Measured over 33 pairs (I,O), 14
-    values of B, with AVX2 and AVX-512; the whole layer decides, not a member's share."""
-    return (O < lanes and I >= max(lanes, 4 * O)) or (
-        B <= 128 and I >= min(4 * B, 256) and (B <= 6 or I >= 112))
+    values of B, with AVX2 and AVX-512; the whole layer decides, not a member's share. `most` rows
+    ever repay it."""
+    return (O < lanes and I >= 4 * O) or (
+        B <= most and I >= min(4 * B, 256) and (B <= 6 or I >= 112))
 
 
 cdef void dense_forward(real *y, const real *x, const real *weight, const real *packed,
@@ -57,7 +58,9 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
             gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real))
     elif packed != NULL:
         gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias)
-    elif by_dots(B, I, O, lanes):
+    elif O < lanes and I <= lanes:
+        gemm_short(y, O, x, I, weight, I, rows, units, I, bias)
+    elif by_dots(B, I, O, lanes, 128 if lanes * sizeof(real) == 64 else 32):
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:
         gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, scratch)

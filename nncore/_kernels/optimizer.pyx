@@ -42,10 +42,10 @@ cdef class Update:
         if self.is_double:
             if self.clipnorm == 0:
                 return 0.0 if f64.all_finite(<double *> self.g + begin, end - begin) else NAN
-            return f64.sum_squares(<double *> self.g + begin, end - begin)
+            return f64.sum_squares(<double *> self.g + begin, NULL, end - begin)
         if self.clipnorm == 0:
             return 0.0 if f32.all_finite(<float *> self.g + begin, end - begin) else NAN
-        return f32.sum_squares(<float *> self.g + begin, end - begin)
+        return f32.sum_squares(<float *> self.g + begin, NULL, end - begin)
 
 
 cdef double NAN = float("nan")

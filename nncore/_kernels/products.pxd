@@ -24,6 +24,14 @@ cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const re
         f64.gemm_dot(c, ldc, a, lda, b, ldb, M, N, K, add, bias)
 
 
+cdef inline void gemm_short(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,
+                            isize M, isize N, isize K, const real *bias) noexcept nogil:
+    if real is float:
+        f32.gemm_short(c, ldc, a, lda, b, ldb, M, N, K, bias)
+    else:
+        f64.gemm_short(c, ldc, a, lda, b, ldb, M, N, K, bias)
+
+
 cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
                       const real *bias, isize bytes, bint from_end=False) noexcept nogil:
     """bytes: of the whole matrix, of which b may be a member's part."""

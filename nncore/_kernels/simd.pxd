@@ -70,6 +70,8 @@ cdef extern from "simd/simd.h" nogil:
         isize (*gemm_scratch)(isize M, isize N, isize K) noexcept nogil
         void (*gemm_dot)(float *c, isize ldc, const float *a, isize lda, const float *b, isize ldb,
                       isize M, isize N, isize K, int add, const float *bias) noexcept nogil
+        void (*gemm_short)(float *c, isize ldc, const float *a, isize lda, const float *b,
+                           isize ldb, isize M, isize N, isize K, const float *bias) noexcept nogil
         void (*gemv)(float *y, const float *x, const float *b, isize ldb, isize N, isize K,
                      const float *bias, int together, int from_end) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
@@ -89,7 +91,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*softmax)(float *y, const float *x, float *log_sum, isize rows,
                         isize n) noexcept nogil
         void (*sigmoid_log)(float *y, float *l, const float *x, isize n) noexcept nogil
-        double (*sum_squares)(const float *x, isize n) noexcept nogil
+        double (*sum_squares)(const float *x, const float *t, isize n) noexcept nogil
         int (*all_finite)(const float *x, isize n) noexcept nogil
         void (*sgd)(float *p, const float *g, float *m, isize n, double rate, double scale,
                  double weight_decay, double momentum, int nesterov, int first) noexcept nogil
@@ -186,6 +188,8 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_dot)(double *c, isize ldc, const double *a, isize lda, const double *b,
                       isize ldb, isize M, isize N, isize K, int add,
                       const double *bias) noexcept nogil
+        void (*gemm_short)(double *c, isize ldc, const double *a, isize lda, const double *b,
+                           isize ldb, isize M, isize N, isize K, const double *bias) noexcept nogil
         void (*gemv)(double *y, const double *x, const double *b, isize ldb, isize N, isize K,
                      const double *bias, int together, int from_end) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
@@ -205,7 +209,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*softmax)(double *y, const double *x, double *log_sum, isize rows,
                         isize n) noexcept nogil
         void (*sigmoid_log)(double *y, double *l, const double *x, isize n) noexcept nogil
-        double (*sum_squares)(const double *x, isize n) noexcept nogil
+        double (*sum_squares)(const double *x, const double *t, isize n) noexcept nogil
         int (*all_finite)(const double *x, isize n) noexcept nogil
         void (*sgd)(double *p, const double *g, double *m, isize n, double rate, double scale,
                  double weight_decay, double momentum, int nesterov, int first) noexcept nogil

@@ -1,6 +1,6 @@
 /* Template: from map to image (the gradient of x, a transposed convolution) where the image has few
- * channels, which would leave most of a vector empty: the product weight^T * map^T gives the windows
- * (KH, KW, C; pixels) of all map pixels, and they are added up where they overlap.
+ * channels, which would leave most of a vector empty: the product weight^T * map^T gives the
+ * windows (KH, KW, C; pixels) of all map pixels, and they are added up where they overlap.
  *
  * p is the pass down, from image to map, with one group. Sums are planes (C; rows, W), so that
  * vectors run along a row. The windows that reach a pixel are added in the order of the map's rows,

@@ -21,7 +21,8 @@
 #define WIDTH (VECTOR_BYTES == 32 ? 3 : 2)
 #endif
 #define WIDE 4
-#define MASKS (VECTOR_BYTES == 64) /* parts of vectors are no slower, but for loads that feed sums */
+/* Parts of vectors are no slower, but for loads that feed sums. */
+#define MASKS (VECTOR_BYTES == 64)
 /* With AVX2 a step of the sum is so short that each instruction counts, at the latest where another
  * program runs on the core's other thread: 4 x 3, its third vector of B read by the products, two
  * steps at a time, is 22.5 instructions for 12 products; 6 x 2, step by step, is 25 (Zen 3, peak

@@ -132,6 +132,29 @@ static void NAME(gemm_dot)(REAL *c, isize ldc, const REAL *a, isize lda, const R
     }
 }
 
+/* C (M,N) = A (M,K) B (N,K)^T [+ bias (N)] for rows so short that adding up the lanes would take
+ * longer than the products: K <= LANES, N < LANES. LANES rows of A at a time are turned, and an
+ * element is one sum in order of k. */
+static void NAME(gemm_short)(REAL *c, isize ldc, const REAL *a, isize lda, const REAL *b, isize ldb,
+                             isize M, isize N, isize K, const REAL *bias)
+{
+    REAL turned[LANES * LANES];
+    for (isize m = 0; m < M; m += LANES, a += LANES * lda, c += LANES * ldc) {
+        const isize rows = MIN(LANES, M - m);
+        NAME(pack_columns)(turned, LANES, a, lda, K, rows);
+        for (isize n = 0; n < N; n++) {
+            const REAL *row = b + n * ldb;
+            NAME(vec) sum = row[0] * NAME(load)(turned);
+            for (isize k = 1; k < K; k++) sum += row[k] * NAME(load)(turned + k * LANES);
+            if (bias) sum += bias[n];
+            REAL *to = c + n;
+#pragma GCC unroll 16
+            for (int r = 0; r < LANES; r++, to += ldc)
+                if (r < rows) *to = sum[r];
+        }
+    }
+}
+
 /* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here.
  * GB/s, row after row asked for GEMV_AHEAD bytes before it is needed, and eight rows together, not
  * asked for: Zen 5, from L2 238 and 127, from memory 62 and 74; Zen 4, from L2 75 and 118, from L3

@@ -1,7 +1,7 @@
-/* Template: convolutions in groups of few channels, as many out as in (K). A vector has the channels
- * of several whole groups. Each of a group's inputs is spread over the lanes of its outputs by a
- * permutation, and multiplied by a vector of weights: all lanes work, where the tiles of
- * convolution.h would fill only K of them. */
+/* Template: convolutions in groups of few channels, as many out as in (K). A vector has the
+ * channels of several whole groups. Each of a group's inputs is spread over the lanes of its
+ * outputs by a permutation, and multiplied by a vector of weights: all lanes work, where the tiles
+ * of convolution.h would fill only K of them. */
 
 #define EACH_PIXEL _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define GROUPED_PIXELS (VECTOR_REGISTERS == 32 ? 8 : 4)

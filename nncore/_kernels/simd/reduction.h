@@ -96,10 +96,34 @@ static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isi
     }
 }
 
-/* d (N) = sum over the rows of x (M,N) [+ d]. Rows are added in order, four at a time (d is then
- * loaded and stored once for the four), whatever N is: columns may be shared out freely. */
+/* d (N) = sum over the rows of x (M,N) [+ d], W vectors of which the last may be a part. */
+ALWAYS_INLINE void NAME(sum_columns)(REAL *d, const REAL *x, isize ldx, isize M, isize N, int add,
+                                     const int W) {
+#define EACH _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
+#define AT(row) NAME(load_column)(x + (row) * ldx + w * LANES, w == W - 1, last)
+    const NAME(mask) last = NAME(mask_first)(N - (W - 1) * LANES);
+    NAME(vec) sum[4];
+    EACH sum[w] = add ? NAME(load_column)(d + w * LANES, w == W - 1, last) : (NAME(vec)){0};
+    isize i = 0;
+    for (; i + 4 <= M; i += 4, x += 4 * ldx)
+        EACH sum[w] += (AT(0) + AT(1)) + (AT(2) + AT(3));
+    for (; i < M; i++, x += ldx)
+        EACH sum[w] += AT(0);
+    EACH NAME(store_lanes)(d + w * LANES, w < W - 1, last, sum[w]);
+#undef EACH
+#undef AT
+}
+
+/* Rows are added in order, four at a time, whatever N is: columns may be shared out freely. Many
+ * columns are read as they lie in memory, and d stays in a cache instead of registers. */
 static void NAME(sum_rows)(REAL *restrict d, const REAL *restrict x, isize ldx, isize M, isize N,
                            int add) {
+    switch ((N + LANES - 1) / LANES) {
+        case 1: NAME(sum_columns)(d, x, ldx, M, N, add, 1); return;
+        case 2: NAME(sum_columns)(d, x, ldx, M, N, add, 2); return;
+        case 3: NAME(sum_columns)(d, x, ldx, M, N, add, 3); return;
+        case 4: NAME(sum_columns)(d, x, ldx, M, N, add, 4); return;
+    }
     if (!add)
         memset(d, 0, (size_t)N * sizeof *d);
     isize i = 0;
@@ -111,15 +135,25 @@ static void NAME(sum_rows)(REAL *restrict d, const REAL *restrict x, isize ldx, 
             d[j] += x[j];
 }
 
-/* sum(x^2) in double: exact enough for the global norm of millions of gradients */
-static double NAME(sum_squares)(const REAL *x, isize n) {
+/* sum((x - t)^2) in double, t NULL: 0. Exact enough for the norm of millions of gradients. */
+static double NAME(sum_squares)(const REAL *x, const REAL *t, isize n) {
     double part[PARTS] = {0}, sum = 0;
     isize i = 0;
-    for (; i + PARTS <= n; i += PARTS)
-        for (int j = 0; j < PARTS; j++)
-            part[j] += (double)x[i + j] * x[i + j];
-    for (; i < n; i++)
-        sum += (double)x[i] * x[i];
+    if (t) {
+        for (; i + PARTS <= n; i += PARTS)
+            for (int j = 0; j < PARTS; j++) {
+                const double d = x[i + j] - t[i + j];
+                part[j] += d * d;
+            }
+    } else {
+        for (; i + PARTS <= n; i += PARTS)
+            for (int j = 0; j < PARTS; j++)
+                part[j] += (double)x[i + j] * x[i + j];
+    }
+    for (; i < n; i++) {
+        const double d = t ? x[i] - t[i] : x[i];
+        sum += d * d;
+    }
     for (int j = 0; j < PARTS; j++)
         sum += part[j];
     return sum;

@@ -36,6 +36,7 @@ simd_tables simd_select(const char *isa)
     if ((!isa || !strcmp(isa, "avx2")) && runs_avx2())
         return (simd_tables){&f32_avx2, &f64_avx2, one_stream};
 #endif
-    if (!isa || !strcmp(isa, "baseline")) return (simd_tables){&f32_baseline, &f64_baseline, one_stream};
+    if (!isa || !strcmp(isa, "baseline"))
+        return (simd_tables){&f32_baseline, &f64_baseline, one_stream};
     return (simd_tables){NULL, NULL, 0};
 }

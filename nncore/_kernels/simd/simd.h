@@ -74,6 +74,9 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * packed, so it is the one for few rows. */                                               \
         void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
                          isize M, isize N, isize K, int add, const real *bias);                    \
+        /* The same, not added to C, for K <= lanes and N < lanes, which a vector has. */          \
+        void (*gemm_short)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb, \
+                           isize M, isize N, isize K, const real *bias);                           \
         /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. together: eight rows of B are     \
          * read at a time, else one after the other; from_end: the last elements first */          \
         void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
@@ -101,7 +104,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
         /* y = sigmoid(x) and l (n) = log(1 + exp(-|x|)); y may be x */                            \
         void (*sigmoid_log)(real *y, real *l, const real *x, isize n);                             \
-        double (*sum_squares)(const real *x, isize n); /* accumulated in double */                 \
+        /* the sum of (x - t)^2 in double; t may be NULL, 0 */                                     \
+        double (*sum_squares)(const real *x, const real *t, isize n);                              \
         int (*all_finite)(const real *x, isize n);                                                 \
         /* Optimizer steps over n parameters p with gradient g; g is scaled by `scale` first,      \
          * then weight_decay * p is added (L2). Formulas: PyTorch's. */                            \
@@ -144,9 +148,9 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
                                     isize rows, isize C, int add);                                 \
         void (*layer_norm_sums)(real *dweight, real *dbias, const real *dy, const real *x,         \
                                 const real *moments, isize rows, isize C, isize columns);          \
-        /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them, and\
-         * conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)] [+ y],  \
-         * finished by f, if it is not NULL.                                                       \
+        /* Convolutions. conv_pack copies the weights in the order in which conv_run reads them,   \
+         * and conv_run does units begin..end of a batch's images: y = x * packed [+ bias (O)]     \
+         * [+ y], finished by f, if it is not NULL.                                                \
          * conv_weight: sums (C/G KH KW, O) = what units begin..end give to the gradient of the    \
          * weights, and conv_weight_store: dw (O, KH KW C/G) rows begin..end = the sum of `pieces` \
          * such, `apart` elements from each other [+ dw]. Sums run in an order that depends on the \

@@ -8,6 +8,8 @@
 #include "gemm_dot.h"
 #include "gemm_packed.h"
 
+#include "convolution_source.h"
+
 #include "convolution.h"
 #include "convolution_weight.h"
 #include "depthwise_three.h" /* in this order */
@@ -41,6 +43,7 @@ const TABLE(table) TABLE(ISA) = {
     .gemm = NAME(gemm),
     .gemm_scratch = NAME(gemm_scratch),
     .gemm_dot = NAME(gemm_dot),
+    .gemm_short = NAME(gemm_short),
     .gemv = NAME(gemv),
     .sum_rows = NAME(sum_rows),
     .finish_piece = NAME(finish_piece),

@@ -211,8 +211,8 @@ static void NAME(winograd_pack)(REAL *kept, const conv_pass *p, const REAL *w)
     }
 }
 
-/* What is left to do for channels begin..end of `count` tiles from t on: tiles beside each other are
- * one piece, or each of their pixels is. */
+/* What is left to do for channels begin..end of `count` tiles from t on: tiles beside each other
+ * are one piece, or each of their pixels is. */
 static void NAME(finish_tiles)(const finish *f, REAL *y, NAME(place) t, isize count, isize begin,
                                isize end)
 {
