@@ -37,10 +37,12 @@ def isa(request):
 
 
 def random_shapes() -> list[tuple[int, int, int]]:
-    """(rows, inputs, units): tails of all lengths, and sums longer than what is kept in cache."""
+    """(rows, inputs, units): tails of all lengths, sums longer than what is kept in cache, and
+    fewer inputs and units than a vector has."""
     rng = np.random.default_rng(11)
     some = [tuple(int(n) for n in rng.choice(TAILS, 3)) for _ in range(40)]
-    return [*some, (1, 1, 1), (5, 700, 20), (49, 800, 129), (900, 33, 17), (130, 300, 200)]
+    short = [(200, 8, 2), (21, 5, 7), (9, 3, 1), (7, 4, 3)]
+    return [*some, *short, (1, 1, 1), (5, 700, 20), (49, 800, 129), (900, 33, 17), (130, 300, 200)]
 
 
 def formulas(x, weight, bias, dy, add: bool):
