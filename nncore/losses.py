@@ -19,6 +19,7 @@ import numpy as np
 from nncore._kernels import loss as kernels
 from nncore._kernels.activation import Activation
 from nncore._kernels.python import PythonLoss
+from nncore._kernels.regression import Regression
 from nncore._names import describe, real, resolve, rows_of
 from nncore.layers.base import layer
 from nncore.planner import root
@@ -236,9 +237,7 @@ class _Regression(Loss):
         options = dataclasses.asdict(self)
         sums = plan.tensor((), itemsize=8)
         plan.add(
-            kernels.Regression(
-                x, target, weight, sums, distance=distance[type(self).__name__], **options
-            )
+            Regression(x, target, weight, sums, distance=distance[type(self).__name__], **options)
         )
         return x
 
