@@ -54,6 +54,20 @@ def test_step_by_step_is_the_whole_sequence(layers, rows, members, dtype, tolera
     assert y.dtype == dtype
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("rows", [2, 5, 13])
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_steps_of_several_rows_add_up_as_the_whole_sequence_does(layer, rows, members, team):
+    """Bit by bit: both read the weights packed, in the same order of sums."""
+    team(members)
+    x = sequences(rows, "float32", steps=16)
+    model = network([layer(90, return_sequences=True)], steps=16)
+    whole, state = model(x), None
+    for t in range(16):
+        y, state = model.step(x[:, t], state)
+        assert y.tobytes() == whole[:, t].tobytes(), t
+
+
 def test_integers_through_an_embedding_and_lists_of_numbers():
     layers = [nn.Embedding(7, 4), nn.GRU(5, return_sequences=True), nn.Dense(7)]
     model = randomize(nn.Sequential([nn.Input((STEPS,)), *layers]))

@@ -28,6 +28,7 @@ cdef enum:
     PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
     NEAR = 1 << 20       # so it does for two rows, if the weights have more bytes than this
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
+    STEP_ROWS = 4        # of a single step, that are worth a member
     DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots
 
 CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),
@@ -81,13 +82,16 @@ cdef class Recurrence(Op):
         self.ldh = odd_lines(self.H, itemsize)
         self.most = rows
         cdef isize size = self.G * self.H * self.H * itemsize
-        self.packs = rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
+        # Streams keep what they packed, too: a step then adds up as a whole sequence does.
+        self.one_step = (self.T == 1 and not plan.training
+                         and (rows >= DOT_ROWS or rows > 1 and size <= NEAR))
+        self.packs = self.one_step or rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
         self.packs_hh = self.packs and rows > 1  # one row reads them once a step as they are
         self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
         self.prepares = self.packs and not plan.training and (
-            most == 1 or rows // 2 + 1 >= self.fewest * most
+            self.one_step or most == 1 or rows // 2 + 1 >= self.fewest * most
             or 2 * self.G * self.H * self.H * rows < SPLIT_WORK)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)
@@ -148,6 +152,8 @@ cdef class Recurrence(Op):
 
 cdef int shard_count(Recurrence op, Run *run) noexcept nogil:
     """Into how many shards the rows are cut; one: members may share its units."""
+    if op.one_step:
+        return <int> max(1, min(run.asked, run.rows // STEP_ROWS))
     if op.prepares or op.packs and (run.rows >= op.fewest * run.asked
                                     or op.H < UNIT * run.asked):
         return <int> min(run.asked, run.rows)
