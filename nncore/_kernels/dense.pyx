@@ -16,8 +16,8 @@ from nncore._kernels.simd cimport f32, f64, finish, isize, real, vector_bytes
 cdef enum:
     UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
-    BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is the faster on some
-    BLAS_WIDTH = 1024   # instruction sets: bench/test_kernels.py has both
+    BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is as fast in float64:
+    BLAS_WIDTH = 1024   # bench/test_kernels.py has both
     KEPT_ROWS = 16      # from here on packed weights are worth keeping, and for fewer rows
     KEPT_INPUTS = 256   # of at most so many inputs: 8 rows of 33, 1000 units: 5 us, as dots 14
 

@@ -25,7 +25,7 @@ cdef enum:
     FEW_FAR_ROWS = 8     # and from farther away. Below, members share the units instead,
     SPLIT_WORK = 60000   # if a step has so many operations; else one member does it all
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
-    PACKED_ROWS = 24     # of all steps; below, packing the weights costs more than it gains, and
+    PACKED_ROWS = 24     # of all steps; below, packing for one run costs more than it gains, and
     NEAR = 1 << 20       # so it does for two rows, if the weights have more bytes than this
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
     STEP_ROWS = 4        # of a single step, that are worth a member
@@ -82,9 +82,9 @@ cdef class Recurrence(Op):
         self.ldh = odd_lines(self.H, itemsize)
         self.most = rows
         cdef isize size = self.G * self.H * self.H * itemsize
-        # Streams keep what they packed, too: a step then adds up as a whole sequence does.
-        self.one_step = (self.T == 1 and not plan.training
-                         and (rows >= DOT_ROWS or rows > 1 and size <= NEAR))
+        # Streams of several rows keep what they packed, too, unless it is so much that members
+        # had better share it: a step then adds up as a whole sequence that packs does.
+        self.one_step = self.T == 1 and rows > 1 and size <= NEAR and not plan.training
         self.packs = self.one_step or rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
         self.packs_hh = self.packs and rows > 1  # one row reads them once a step as they are
         self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
