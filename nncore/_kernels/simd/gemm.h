@@ -127,8 +127,8 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
 {
     /* Two pointers share the offsets r * ars, r < 8. The compiler must not see that they belong
      * together, or it keeps an offset for each row, runs out of registers and reloads them for
-     * each k (14 x 2: 168 GFLOP/s instead of 190, 16 x 1: 90 instead of 110); neither how those
-     * of the second step in a pair belong to those of the first. */
+     * each k (14 x 2: 168 GFLOP/s instead of 190, 16 x 1: 90 instead of 110); nor how those of
+     * the second step in a pair belong to those of the first. */
     const REAL *a8 = a + 8 * ars;
     HIDE(a8);
     isize k = 0;

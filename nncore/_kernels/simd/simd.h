@@ -74,7 +74,7 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
          * packed, so it is the one for few rows. */                                               \
         void (*gemm_dot)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,   \
                          isize M, isize N, isize K, int add, const real *bias);                    \
-        /* The same, not added to C, for K <= lanes and N < lanes, which a vector has. */          \
+        /* The same, not added to C, for K up to the lanes of a vector and N fewer than that. */   \
         void (*gemm_short)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb, \
                            isize M, isize N, isize K, const real *bias);                           \
         /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. together: eight rows of B are     \
