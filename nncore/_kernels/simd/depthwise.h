@@ -24,7 +24,8 @@ static void NAME(depthwise_sizes)(const conv_pass *p, isize *packed, isize *scra
 {
     const isize E = NAME(depthwise_channels)(p), line = 64 / sizeof(REAL);
     const isize area = NAME(conv_rows)(p, p->block_h) * NAME(conv_columns)(p, p->block_w);
-    *packed = p->KH * p->KW * E * NAME(depthwise_beside)(p);
+    *packed = NAME(depthwise_is_three)(p) ? NAME(three_packed)(p)
+                                          : p->KH * p->KW * E * NAME(depthwise_beside)(p);
     *scratch = NAME(conv_source)(p) + (E > p->C ? area * E : p->block_w * E) + 2 * line;
 }
 
@@ -33,6 +34,10 @@ static void NAME(depthwise_pack)(REAL *packed, const conv_pass *p, const REAL *w
 {
     const isize C = p->C / p->groups, O = p->O / p->groups;
     const isize E = NAME(depthwise_channels)(p), beside = NAME(depthwise_beside)(p);
+    if (NAME(depthwise_is_three)(p)) {
+        NAME(three_pack)(packed, p, weight);
+        return;
+    }
     weight += p->w_first;
     for (isize i = 0; i < p->KH; i++)
         for (isize j = 0; j < p->KW; j++) {
@@ -163,12 +168,11 @@ static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, cons
     const int three = NAME(depthwise_is_three)(p);
     REAL *const wide = scratch + NAME(conv_source)(p);
     NAME(depthwise_line) t = {.packed = packed, .KH = p->KH, .KW = p->KW, .apart = beside * E};
-    if (three) memset(scratch, 0, (size_t)LANES * sizeof(REAL)); /* zeros for x outside */
     for (isize index = begin; index < end; index++) {
         const NAME(unit) u = three ? NAME(unit_place)(p, index)
                                    : NAME(depthwise_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
-        if (three) NAME(three_unit)(p, &u, to, x, packed, bias, add, scratch);
+        if (three) NAME(three_unit)(p, &u, to, x, packed, bias, add);
         t.pixel = u.pixel, t.ais = u.ais, t.ajs = u.ajs;
         for (isize r = 0; r < u.rows && !three; r++) {
             t.x = u.x + r * u.row;

@@ -1,11 +1,11 @@
-/* Template: depthwise convolutions of 3 x 3, one filter to a channel: x is read where it is, and a
- * pixel is loaded once for all windows of a tile that see it. EACH_PIXEL and depthwise_store serve
- * depthwise.h, too. */
+/* Template: depthwise convolutions of 3 x 3, one filter to a channel, vector after vector of
+ * channels: x is read where it is, and a pixel is loaded once for all windows of a tile that see
+ * it. Pixels outside of x are left out. EACH_PIXEL and depthwise_store serve depthwise.h, too. */
 
 #define EACH_PIXEL _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
-/* Pixels at a time of 3 x 3: with stride 1, where nine taps want registers too, and with 2. */
-#define SWEEP (VECTOR_REGISTERS == 32 ? 3 : 2)
-#define APART 6
+#define EACH_OF_THREE(i) _Pragma("GCC unroll 3") for (int i = 0; i < 3; i++)
+/* Pixels of a row at a time: three rows of their sums and most of nine taps are registers. */
+#define SWEEP 3
 
 /* y (R pixels, one vector or its first `last` lanes) = sum [+ y] */
 ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec) *sum, int add,
@@ -21,157 +21,172 @@ ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec
     }
 }
 
-/* One vector of channels of some rows of y. */
+/* One vector of channels of some rows of y; tap (9, LANES), bias (LANES). */
 typedef struct {
-    const conv_pass *p;
     REAL *y;
-    const REAL *image, *packed, *bias, *zeros;
-    isize h, rows, column, columns; /* column: of x, where the first window begins */
+    const REAL *image, *tap, *bias;
+    isize C, W, H, y_row, y_column;
+    isize h, rows, column, columns; /* row and column of x, where the first window begins */
     int add;
     NAME(mask) last;
 } NAME(depthwise_three);
 
-/* R pixels of y from y on, 2 apart in x; column: of x, where the first window begins; x[i] NULL: a
- * row of zeros */
-ALWAYS_INLINE void NAME(three_tile)(const NAME(depthwise_three) *t, REAL *y, isize column,
-                                    const REAL *const *x, const int R, const int part)
+/* sum + v * w, w at p; with AVX2 it is the product that reads w, which takes no register. */
+ALWAYS_INLINE NAME(vec) NAME(add_tap)(NAME(vec) sum, NAME(vec) v, const REAL *p)
 {
-    enum { S = 2 };
-    NAME(vec) sum[APART];
-    const NAME(mask) last = t->last;
-    const isize W = t->p->W, C = t->p->C;
-    const NAME(vec) bias = t->bias ? NAME(load_column)(t->bias, part, last) : (NAME(vec)){0};
-    EACH_PIXEL sum[r] = bias;
-    for (int i = 0; i < 3; i++) {
-        if (!x[i]) continue;
-        NAME(vec) tap[3];
-#pragma GCC unroll 3
-        for (int j = 0; j < 3; j++)
-            tap[j] = NAME(load_column)(t->packed + (3 * i + j) * C, part, last);
-        const REAL *at = x[i] + column * C;
-#pragma GCC unroll 20
-        for (int q = 0; q < (R - 1) * S + 3; q++, at += C) {
-            const REAL *from = (size_t)(column + q) < (size_t)W ? at : t->zeros;
-            const NAME(vec) v = NAME(load_column)(from, part, last);
-            EACH_PIXEL if (q - r * S >= 0 && q - r * S < 3) sum[r] += v * tap[q - r * S];
-        }
-    }
-    NAME(depthwise_store)(y, t->p->y_column, sum, t->add, last, R, part);
+#if VECTOR_BYTES == 32 && REAL_IS_DOUBLE
+    __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(v), "m"(*(const NAME(vec_mem) *)p));
+    return sum;
+#elif VECTOR_BYTES == 32
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(v), "m"(*(const NAME(vec_mem) *)p));
+    return sum;
+#else
+    return sum + v * NAME(load)(p);
+#endif
 }
 
-NEVER_INLINE void NAME(three_rows_2)(const NAME(depthwise_three) *t, isize lanes)
+/* A row of x (its column q is in the image where bit q of `inside` is set) belongs to the windows of
+ * up to three rows of y: as their third row, their second, their first, with which they begin. */
+ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(vec) *first,
+                                    const NAME(depthwise_three) *t, const NAME(vec) (*tap)[3],
+                                    const REAL *x, int inside, const int S, const int R,
+                                    const int part)
 {
-    const conv_pass *p = t->p;
-    for (isize r = 0; r < t->rows; r++) {
-        const REAL *x[3];
-        for (int i = 0; i < 3; i++)
-            x[i] = NAME(image_row)(p, t->image, (t->h + r) * p->stride_h - p->top +
-                                                    i * p->dilation_h);
-        REAL *y = t->y + r * p->y_row;
-        isize left = pieces(t->columns, APART), n;
-        for (isize w = 0; w < t->columns; left--, w += n, y += n * p->y_column) {
-            n = pieces(t->columns - w, left);
-#define CASE(R)                                                                                    \
-    case R:                                                                                        \
-        if (lanes < LANES)                                                                         \
-            NAME(three_tile)(t, y, t->column + 2 * w, x, R, 1);                                    \
-        else                                                                                       \
-            NAME(three_tile)(t, y, t->column + 2 * w, x, R, 0);                                    \
-        break;
-            switch (n) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
-#undef CASE
+    if (first) EACH_PIXEL first[r] = NAME(load)(t->bias);
+    if (!x) return;
+    HIDE(inside); /* or each bit takes a register */
+#pragma GCC unroll 8
+    for (int q = 0; q < (R - 1) * S + 3; q++) {
+        if (__builtin_expect(!(inside & 1 << q), 0)) continue;
+        const NAME(vec) v = NAME(load_column)(x + q * t->C, part, t->last);
+        EACH_PIXEL {
+            const int j = q - r * S;
+            if (j < 0 || j >= 3) continue;
+            if (third) third[r] = NAME(add_tap)(third[r], v, t->tap + (6 + j) * LANES);
+            if (second) second[r] += v * tap[1][j];
+            if (first) first[r] += v * tap[0][j];
         }
     }
 }
 
-/* y (rows, R pixels) with stride 1. The rows of x go by once: each is the last of three for one
- * row of y, whose sums are in s[0], the middle for the next, the first for the one after it. */
-ALWAYS_INLINE void NAME(three_sweep)(const NAME(depthwise_three) *t, REAL *y, isize column,
+/* y (rows, R pixels), S apart in x, whose rows go by once. */
+ALWAYS_INLINE void NAME(three_sweep)(const NAME(depthwise_three) *from, isize w, const int S,
                                      const int R, const int part)
 {
-    const conv_pass *p = t->p;
-    const NAME(mask) last = t->last;
-    const isize row = p->W * p->C;
-    NAME(vec) tap[9], s[3][SWEEP], v[SWEEP + 2];
-    const NAME(vec) bias = t->bias ? NAME(load_column)(t->bias, part, last) : (NAME(vec)){0};
-    const REAL *at[SWEEP + 2];
-    isize step[SWEEP + 2];
-    isize h = t->h - p->top;
-#pragma GCC unroll 9
-    for (int i = 0; i < 9; i++) tap[i] = NAME(load_column)(t->packed + i * p->C, part, last);
-    EACH_PIXEL s[1][r] = s[2][r] = bias;
+    const NAME(depthwise_three) t = *from; /* which y is no part of, for the compiler */
+    const isize column = t.column + w * S;
+    const REAL *x = t.image + t.h * t.W * t.C + column * t.C;
+    REAL *y = t.y + w * t.y_column;
+    NAME(vec) tap[2][3], s[3][SWEEP];
+    int inside = 0;
+    EACH_OF_THREE(j) tap[0][j] = NAME(load)(t.tap + j * LANES);
+    EACH_OF_THREE(j) tap[1][j] = NAME(load)(t.tap + (3 + j) * LANES);
 #pragma GCC unroll 8
-    for (int q = 0; q < R + 2; q++) { /* columns outside of x are zeros, again and again */
-        const int inside = (size_t)(column + q) < (size_t)p->W;
-        step[q] = inside ? row : 0;
-        at[q] = inside ? t->image + MAX(h, 0) * row + (column + q) * p->C : t->zeros;
-    }
-    for (isize k = -2; k < t->rows; k++, h++) {
-        EACH_PIXEL s[0][r] = s[1][r];
-        EACH_PIXEL s[1][r] = s[2][r];
-        EACH_PIXEL s[2][r] = bias;
-        if (h >= 0 && h < p->H) {
-#pragma GCC unroll 8
-            for (int q = 0; q < R + 2; q++) {
-                v[q] = NAME(load_column)(at[q], part, last);
-                at[q] += step[q];
-            }
-#pragma GCC unroll 3
-            for (int i = 0; i < 3; i++)
-#pragma GCC unroll 3
-                for (int j = 0; j < 3; j++)
-                    EACH_PIXEL s[i][r] += v[r + j] * tap[6 - 3 * i + j];
+    for (int q = 0; q < (R - 1) * S + 3; q++)
+        inside |= (size_t)(column + q) < (size_t)t.W ? 1 << q : 0;
+    EACH_OF_THREE(i) EACH_PIXEL s[i][r] = (NAME(vec)){0};
+    isize k = S == 1 ? -2 : -1, h = t.h;
+#define STEP(third, second, first)                                                                 \
+    NAME(three_step)(third, second, first, &t, tap, (size_t)h < (size_t)t.H ? x : NULL, inside, S, \
+                     R, part);                                                                     \
+    x += t.W * t.C;                                                                                \
+    h++;
+#define LAST_STEP(third, second, first)                                                            \
+    STEP(third, second, first)                                                                     \
+    if (k >= 0) {                                                                                  \
+        NAME(depthwise_store)(y, t.y_column, third, t.add, t.last, R, part);                       \
+        y += t.y_row;                                                                              \
+    }                                                                                              \
+    if (++k == t.rows) break;
+    for (;;) {
+        if (S == 1) {
+            LAST_STEP(s[0], s[1], s[2])
+            LAST_STEP(s[1], s[2], s[0])
+            LAST_STEP(s[2], s[0], s[1])
+        } else {
+            LAST_STEP(s[0], NULL, s[1])
+            STEP(NULL, s[1], NULL)
+            LAST_STEP(s[1], NULL, s[0])
+            STEP(NULL, s[0], NULL)
         }
-        if (k >= 0)
-            NAME(depthwise_store)(y + k * p->y_row, p->y_column, s[0], t->add, last, R, part);
     }
+#undef STEP
+#undef LAST_STEP
 }
 
-NEVER_INLINE void NAME(three_rows_1)(const NAME(depthwise_three) *t, isize lanes)
+ALWAYS_INLINE void NAME(three_columns)(const NAME(depthwise_three) *t, isize lanes, const int S)
 {
     isize left = pieces(t->columns, SWEEP), n;
-    REAL *y = t->y;
-    for (isize w = 0; w < t->columns; left--, w += n, y += n * t->p->y_column) {
+    for (isize w = 0; w < t->columns; left--, w += n) {
         n = pieces(t->columns - w, left);
 #define CASE(R)                                                                                    \
     case R:                                                                                        \
-        if (R <= SWEEP && lanes < LANES)                                                           \
-            NAME(three_sweep)(t, y, t->column + w, R, 1);                                          \
-        else if (R <= SWEEP)                                                                       \
-            NAME(three_sweep)(t, y, t->column + w, R, 0);                                          \
+        if (lanes < LANES)                                                                         \
+            NAME(three_sweep)(t, w, S, R, 1);                                                      \
+        else                                                                                       \
+            NAME(three_sweep)(t, w, S, R, 0);                                                      \
         break;
         switch (n) { CASE(1) CASE(2) CASE(3) }
 #undef CASE
     }
 }
 
+NEVER_INLINE void NAME(three_columns_1)(const NAME(depthwise_three) *t, isize lanes)
+{
+    NAME(three_columns)(t, lanes, 1);
+}
+
+NEVER_INLINE void NAME(three_columns_2)(const NAME(depthwise_three) *t, isize lanes)
+{
+    NAME(three_columns)(t, lanes, 2);
+}
+
 /* A vector is never wider than a pixel here: depthwise_beside is 1. */
 static int NAME(depthwise_is_three)(const conv_pass *p)
 {
-    const int dense = p->stride_w == 1 && p->stride_h == 1 && p->dilation_h == 1;
-    return p->KH == 3 && p->KW == 3 && (dense || p->stride_w == 2) && p->dilation_w == 1 &&
-           p->C == p->O && p->C >= LANES;
+    return p->KH == 3 && p->KW == 3 && p->stride_h == p->stride_w && p->stride_w <= 2 &&
+           p->dilation_h == 1 && p->dilation_w == 1 && p->C == p->O && p->C >= LANES;
+}
+
+static isize NAME(three_packed)(const conv_pass *p)
+{
+    return (p->C + LANES - 1) / LANES * 9 * LANES;
+}
+
+/* packed (vectors, 9, LANES) */
+static void NAME(three_pack)(REAL *packed, const conv_pass *p, const REAL *weight)
+{
+    weight += p->w_first;
+    for (isize e = 0; e < p->C; e += LANES)
+        for (isize i = 0; i < 3; i++)
+            for (isize j = 0; j < 3; j++)
+                for (isize c = e; c < e + LANES; c++)
+                    *packed++ = c < p->C ? weight[c * p->w_group + i * p->w_i + j * p->w_j] : 0;
 }
 
 /* A unit of y, which begins at `to`. */
-static void NAME(three_unit)(const conv_pass *p, const NAME(unit) *u, REAL *to, const REAL *x,
-                             const REAL *packed, const REAL *bias, int add, const REAL *zeros)
+static void NAME(three_unit)(const conv_pass *p, const NAME(unit) *u, REAL *to, const REAL *image,
+                             const REAL *packed, const REAL *bias, int add)
 {
-    NAME(depthwise_three) t = {.p = p, .zeros = zeros, .h = u->h, .rows = u->rows, .add = add,
-                               .column = u->w * p->stride_w - p->left, .columns = u->columns};
-    x += u->image * p->H * p->W * p->C;
+    REAL offset[LANES] = {0};
+    NAME(depthwise_three) t = {.bias = offset, .C = p->C, .W = p->W, .H = p->H, .y_row = p->y_row,
+                               .y_column = p->y_column, .rows = u->rows, .columns = u->columns,
+                               .h = u->h * p->stride_h - p->top, .add = add,
+                               .column = u->w * p->stride_w - p->left};
+    image += u->image * p->H * p->W * p->C;
     for (isize e = 0; e < p->C; e += LANES) {
+        const isize lanes = p->C - e;
+        for (isize c = 0; bias && c < MIN(LANES, lanes); c++) offset[c] = bias[e + c];
         t.y = to + e;
-        t.image = x + e;
-        t.packed = packed + e;
-        t.bias = bias ? bias + e : NULL;
-        t.last = NAME(mask_first)(MIN(LANES, p->C - e));
+        t.image = image + e;
+        t.tap = packed + 9 * e;
+        t.last = NAME(mask_first)(MIN(LANES, lanes));
         if (p->stride_w == 1)
-            NAME(three_rows_1)(&t, p->C - e);
+            NAME(three_columns_1)(&t, lanes);
         else
-            NAME(three_rows_2)(&t, p->C - e);
+            NAME(three_columns_2)(&t, lanes);
     }
 }
 
 #undef SWEEP
-#undef APART
+#undef EACH_OF_THREE

@@ -17,7 +17,7 @@
 #define TILE_ROWS(W) ((W) == 4 ? 6 : (W) == 3 ? 9 : (W) == 2 ? 14 : 16)
 #define WIDTH 3
 #else
-#define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : 6)
+#define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : (W) == 2 ? 6 : 12)
 #define WIDTH (VECTOR_BYTES == 32 ? 3 : 2)
 #endif
 #define WIDE 4
