@@ -11,14 +11,12 @@
 ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec) *sum, int add,
                                          NAME(mask) last, const int R, const int part)
 {
-    EACH_PIXEL {
-        REAL *to = y + r * y_column;
-        const NAME(vec) v = add ? sum[r] + NAME(load_column)(to, part, last) : sum[r];
-        if (part)
-            NAME(store_part)(to, last, v);
-        else
-            NAME(store)(to, v);
-    }
+    NAME(vec) v[8];
+    EACH_PIXEL v[r] = add ? sum[r] + NAME(load_column)(y + r * y_column, part, last) : sum[r];
+    if (part)
+        NAME(store_parts)(y, y_column, last, v, R);
+    else
+        EACH_PIXEL NAME(store)(y + r * y_column, v[r]);
 }
 
 /* One vector of channels of some rows of y; tap (9, LANES), bias (LANES). */
@@ -45,8 +43,8 @@ ALWAYS_INLINE NAME(vec) NAME(add_tap)(NAME(vec) sum, NAME(vec) v, const REAL *p)
 #endif
 }
 
-/* A row of x (its column q is in the image where bit q of `inside` is set) belongs to the windows of
- * up to three rows of y: as their third row, their second, their first, with which they begin. */
+/* A row of x (column q is in the image where bit q of `inside` is set) belongs to the windows of up
+ * to three rows of y: as their third row, their second, their first, with which they begin. */
 ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(vec) *first,
                                     const NAME(depthwise_three) *t, const NAME(vec) (*tap)[3],
                                     const REAL *x, int inside, const int S, const int R,

@@ -17,7 +17,7 @@
 #define TILE_ROWS(W) ((W) == 4 ? 6 : (W) == 3 ? 9 : (W) == 2 ? 14 : 16)
 #define WIDTH 3
 #else
-#define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : (W) == 2 ? 6 : 12)
+#define TILE_ROWS(W) ((W) == 4 ? 2 : (W) == 3 ? 4 : (W) == 2 || VECTOR_BYTES == 16 ? 6 : 12)
 #define WIDTH (VECTOR_BYTES == 32 ? 3 : 2)
 #endif
 #define WIDE 4
@@ -91,25 +91,26 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*s
             sum[r][w] += NAME(load_column)(c + r * ldc + w * LANES, cut, last);
         }
     }
-    EACH_ROW EACH_VECTOR {
-        if (part && w == W - 1)
-            NAME(store_part)(c + r * ldc + w * LANES, last, sum[r][w]);
-        else
-            NAME(store)(c + r * ldc + w * LANES, sum[r][w]);
+    const int whole = part ? W - 1 : W;
+    EACH_ROW EACH_VECTOR if (w < whole) NAME(store)(c + r * ldc + w * LANES, sum[r][w]);
+    if (part) {
+        NAME(vec) cut[16]; /* a copy, or the sums would be memory, too */
+        EACH_ROW cut[r] = sum[r][W - 1];
+        NAME(store_parts)(c + whole * LANES, ldc, last, cut, R);
     }
 }
 
 /* sum (R, W vectors) += row k of B (W vectors) times column k of A (R), for one k. a8 = a + 8 ars;
  * B is read in whole vectors, unless it is cut: masks cost 4 % (Sapphire Rapids). */
-ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL *a8, isize ars,
-                                  const REAL *b, const int R, const int W, const int cut,
-                                  const NAME(mask) last)
+ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL *a8,
+                                  NAME(steps) ars, const REAL *b, const int R, const int W,
+                                  const int cut, const NAME(mask) last)
 {
     const int kept = PAIRED && W == 3 ? 2 : W; /* vectors of B that there are registers for */
     NAME(vec) row[4];
     EACH_VECTOR if (w < kept) row[w] = NAME(load_column)(b + w * LANES, cut && w == W - 1, last);
     EACH_ROW {
-        const REAL factor = r < 8 ? a[r * ars] : a8[(r - 8) * ars];
+        const REAL factor = *NAME(at)(r < 8 ? a : a8, NAME(times)(ars, r % 8));
         EACH_VECTOR {
             if (w < kept)
                 sum[r][w] += factor * row[w];
@@ -131,9 +132,10 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
      * the second step in a pair belong to those of the first. */
     const REAL *a8 = a + 8 * ars;
     HIDE(a8);
+    const NAME(steps) steps = NAME(steps_of)(ars);
     isize k = 0;
 #define STEP                                                                                       \
-    NAME(add_step)(sum, a, a8, ars, b, R, W, cut, last);                                           \
+    NAME(add_step)(sum, a, a8, steps, b, R, W, cut, last);                                         \
     a += acs;                                                                                      \
     a8 += acs;                                                                                     \
     b += brs;

@@ -71,10 +71,11 @@ ALWAYS_INLINE void NAME(grouped_tile)(const NAME(grouped_line) *t, const int R)
             }
         }
     }
-    EACH_PIXEL {
-        REAL *to = t->y + r * t->y_column;
-        NAME(store_part)(to, last, t->add ? sum[r] + NAME(load_part)(to, last) : sum[r]);
-    }
+    const isize column = t->y_column;
+    if (t->add) EACH_PIXEL sum[r] += NAME(load_part)(t->y + r * column, last);
+    NAME(vec) y[GROUPED_PIXELS]; /* a copy, or the sums would be memory, too */
+    EACH_PIXEL y[r] = sum[r];
+    NAME(store_parts)(t->y, column, last, y, R);
 }
 
 NEVER_INLINE void NAME(grouped_some)(const NAME(grouped_line) *t, isize pixels)

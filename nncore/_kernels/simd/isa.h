@@ -66,6 +66,8 @@
 #define EACH_BLOCK(f) f(0)
 #endif
 
+typedef int64_t eight_bytes __attribute__((aligned(4), may_alias)); /* in memory */
+
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 

@@ -37,18 +37,18 @@ ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean) {
  *
  * relu: y = relu(the maximum), the maximum of relu(x). Where that is 0 no cell has a gradient, so
  * its number is -1. */
-ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s,
-                                       NAME(window) in, int relu, int whole, NAME(mask) m) {
-    const isize row = s->W * s->C;
-    NAME(vec) most = NAME(load_lanes)(x + in.i0 * row + in.j0 * s->C, whole, m);
-    NAME(ivec) at = (NAME(ivec)){0} + (NAME(integer))(in.i0 * s->kw + in.j0);
+ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize row, isize C,
+                                       isize kw, NAME(window) in, int relu, int whole,
+                                       NAME(mask) m) {
+    NAME(vec) most = NAME(load_lanes)(x + in.i0 * row + in.j0 * C, whole, m);
+    NAME(ivec) at = (NAME(ivec)){0} + (NAME(integer))(in.i0 * kw + in.j0);
     for (isize i = in.i0; i < in.i1; i++) {
         for (isize j = in.j0; j < in.j1; j++) {
-            const NAME(vec) v = NAME(load_lanes)(x + i * row + j * s->C, whole, m);
+            const NAME(vec) v = NAME(load_lanes)(x + i * row + j * C, whole, m);
             const NAME(ivec) larger = (v > most) | (v != v);
             most = (NAME(vec))((larger & (NAME(ivec))v) | (~larger & (NAME(ivec))most));
             if (cell)
-                at = (larger & (NAME(integer))(i * s->kw + j)) | (~larger & at);
+                at = (larger & (NAME(integer))(i * kw + j)) | (~larger & at);
         }
     }
     if (relu) {
@@ -60,19 +60,36 @@ ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, const
         NAME(store_lanes)(cell, whole, m, (NAME(vec))at);
 }
 
+/* Whether all 2 x 2 cells are in the image: then `in` and kw are constants for the compiler, which
+ * knows the loops (Zen 3, 16 channels: 26 -> 15 ns a window). */
+ALWAYS_INLINE int NAME(four_cells)(const pool_windows *s, NAME(window) *in) {
+    const int four = s->kh == 2 && s->kw == 2 && in->i0 == 0 && in->j0 == 0 && in->i1 == 2 &&
+                     in->j1 == 2;
+    if (four)
+        *in = (NAME(window)){in->origin, 0, 2, 0, 2};
+    return four;
+}
+
 ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
                                         const pool_windows *s, int relu) {
-    const isize C = s->C, last = C - C % LANES;
+    const isize C = s->C, last = C - C % LANES, row = s->W * C;
     const NAME(mask) m = NAME(mask_first)(C - last);
     for (isize p = 0; p < s->P; p++) {
         for (isize q = 0; q < s->Q; q++, y += C, cell += cell ? C : 0) {
-            const NAME(window) in = NAME(window_at)(s, p, q);
+            NAME(window) in = NAME(window_at)(s, p, q);
             const REAL *from = x + in.origin;
-            isize c = 0;
-            for (; c < last; c += LANES)
-                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, relu, 1, m);
-            if (c < C)
-                NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, s, in, relu, 0, m);
+#define EACH_VECTOR_OF_CHANNELS(kw)                                                                \
+    for (isize c = 0; c < last; c += LANES)                                                        \
+        NAME(max_of_window)(y + c, cell ? cell + c : NULL, from + c, row, C, kw, in, relu, 1, m);  \
+    if (last < C)                                                                                  \
+        NAME(max_of_window)(y + last, cell ? cell + last : NULL, from + last, row, C, kw, in,      \
+                            relu, 0, m);
+            if (NAME(four_cells)(s, &in)) {
+                EACH_VECTOR_OF_CHANNELS(2)
+            } else {
+                EACH_VECTOR_OF_CHANNELS(s->kw)
+            }
+#undef EACH_VECTOR_OF_CHANNELS
         }
     }
 }

@@ -39,38 +39,6 @@ static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
     return a;
 }
 
-/* Multiples 0 to 5 of a distance, in bytes. The compiler must not see through them: it would keep
- * all 36 addresses of a transform at a time, most of them in memory. So 0, 1, 2 and 4 go into the
- * address of a load or store, and only 3 and 5 take a register (a tile of 16 channels, AVX-512:
- * input 26 ns -> 22, and output, with its one pass over the planes, 33 ns -> 19). */
-typedef struct {
-    isize one, three, five;
-} NAME(steps);
-
-ALWAYS_INLINE NAME(steps) NAME(steps_of)(isize elements)
-{
-    NAME(steps) s = {.one = elements * (isize)sizeof(REAL)};
-    s.three = 3 * s.one;
-    s.five = 5 * s.one;
-    __asm__("" : "+r"(s.three), "+r"(s.five));
-    return s;
-}
-
-ALWAYS_INLINE isize NAME(times)(NAME(steps) s, const int j)
-{
-    return j == 3 ? s.three : j == 5 ? s.five : j * s.one;
-}
-
-ALWAYS_INLINE NAME(vec) NAME(load_at)(const REAL *p, isize bytes)
-{
-    return NAME(load)((const REAL *)((const char *)p + bytes));
-}
-
-ALWAYS_INLINE void NAME(store_at)(REAL *p, isize bytes, NAME(vec) v)
-{
-    NAME(store)((REAL *)((char *)p + bytes), v);
-}
-
 /* The next six of the 36 planes. */
 ALWAYS_INLINE REAL *NAME(next_planes)(REAL *v, NAME(steps) plane)
 {
