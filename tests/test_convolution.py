@@ -26,6 +26,9 @@ LARGER = [  # several units of work, panels, tiles; sums longer than in the list
     (nn.Conv2D(7, 5), (20, 23, 16)),  # few filters, windows of whole vectors
     (nn.DepthwiseConv2D(3, padding=2), (31, 40, 70)),
     (nn.DepthwiseConv2D(3, strides=2, padding="same"), (31, 40, 70)),
+    (nn.DepthwiseConv2D(3, strides=2, padding=2), (2, 3, 16)),  # most windows reach outside
+    (nn.DepthwiseConv2D(3, padding=((4, 0), (3, 1))), (1, 2, 19)),
+    (nn.DepthwiseConv2D(3, strides=(2, 1), padding=1), (9, 8, 20)),
     (nn.DepthwiseConv2D(6, strides=2, padding=2), (23, 20, 40)),
     (nn.DepthwiseConv2D((5, 3), padding="same"), (21, 30, 8)),
     (nn.DepthwiseConv2D(5, padding="same"), (12, 14, 2)),

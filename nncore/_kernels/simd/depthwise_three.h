@@ -29,20 +29,6 @@ typedef struct {
     NAME(mask) last;
 } NAME(depthwise_three);
 
-/* sum + v * w, w at p; with AVX2 it is the product that reads w, which takes no register. */
-ALWAYS_INLINE NAME(vec) NAME(add_tap)(NAME(vec) sum, NAME(vec) v, const REAL *p)
-{
-#if VECTOR_BYTES == 32 && REAL_IS_DOUBLE
-    __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(v), "m"(*(const NAME(vec_mem) *)p));
-    return sum;
-#elif VECTOR_BYTES == 32
-    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(v), "m"(*(const NAME(vec_mem) *)p));
-    return sum;
-#else
-    return sum + v * NAME(load)(p);
-#endif
-}
-
 /* A row of x (column q is in the image where bit q of `inside` is set) belongs to the windows of up
  * to three rows of y: as their third row, their second, their first, with which they begin. */
 ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(vec) *first,
@@ -60,7 +46,7 @@ ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(ve
         EACH_PIXEL {
             const int j = q - r * S;
             if (j < 0 || j >= 3) continue;
-            if (third) third[r] = NAME(add_tap)(third[r], v, t->tap + (6 + j) * LANES);
+            if (third) third[r] = NAME(add_product)(third[r], v, t->tap + (6 + j) * LANES);
             if (second) second[r] += v * tap[1][j];
             if (first) first[r] += v * tap[0][j];
         }

@@ -72,12 +72,25 @@ ALWAYS_INLINE NAME(vec) NAME(load_column)(const REAL *p, int part, NAME(mask) la
     return part ? NAME(load_part)(p, last) : NAME(load)(p);
 }
 
+/* Row r of a tile whose rows are `step` apart; p8: row 8. With AVX2 by distances in registers,
+ * which takes the fewest instructions; with AVX-512 GCC finds fewer by itself. */
+ALWAYS_INLINE const REAL *NAME(row_at)(const REAL *p, const REAL *p8, isize step,
+                                       NAME(steps) steps, const int r)
+{
+    const REAL *row = r < 8 ? p : p8;
+    return PAIRED ? NAME(at)(row, NAME(times)(steps, r % 8)) : row + r % 8 * step;
+}
+
 /* C (R, W vectors) = sum [+ C] [+ bias]; `part`: the last vector is cut short. */
 ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*sum)[4],
                                     const int R, const int W, const int part)
 {
     const NAME(mask) last = NAME(mask_first)(t->last);
     const isize ldc = t->ldc;
+    const NAME(steps) steps = NAME(steps_of)(ldc);
+    REAL *c8 = c + 8 * ldc;
+    if (PAIRED) HIDE(c8);
+#define ROW(r) (REAL *)NAME(row_at)(c, c8, ldc, steps, r)
     if (t->bias) {
         EACH_VECTOR {
             const int cut = part && w == W - 1;
@@ -88,29 +101,31 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*s
     if (t->add) {
         EACH_ROW EACH_VECTOR {
             const int cut = part && w == W - 1;
-            sum[r][w] += NAME(load_column)(c + r * ldc + w * LANES, cut, last);
+            sum[r][w] += NAME(load_column)(ROW(r) + w * LANES, cut, last);
         }
     }
     const int whole = part ? W - 1 : W;
-    EACH_ROW EACH_VECTOR if (w < whole) NAME(store)(c + r * ldc + w * LANES, sum[r][w]);
+    EACH_ROW EACH_VECTOR if (w < whole) NAME(store)(ROW(r) + w * LANES, sum[r][w]);
     if (part) {
         NAME(vec) cut[16]; /* a copy, or the sums would be memory, too */
         EACH_ROW cut[r] = sum[r][W - 1];
         NAME(store_parts)(c + whole * LANES, ldc, last, cut, R);
     }
+#undef ROW
 }
 
 /* sum (R, W vectors) += row k of B (W vectors) times column k of A (R), for one k. a8 = a + 8 ars;
  * B is read in whole vectors, unless it is cut: masks cost 4 % (Sapphire Rapids). */
-ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL *a8,
-                                  NAME(steps) ars, const REAL *b, const int R, const int W,
+ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL *a8, isize ars,
+                                  NAME(steps) steps, const REAL *b, const int R, const int W,
                                   const int cut, const NAME(mask) last)
 {
     const int kept = PAIRED && W == 3 ? 2 : W; /* vectors of B that there are registers for */
     NAME(vec) row[4];
     EACH_VECTOR if (w < kept) row[w] = NAME(load_column)(b + w * LANES, cut && w == W - 1, last);
     EACH_ROW {
-        const REAL factor = *NAME(at)(r < 8 ? a : a8, NAME(times)(ars, r % 8));
+        const REAL number = *NAME(row_at)(a, a8, ars, steps, r);
+        const NAME(vec) factor = number - (NAME(vec)){0};
         EACH_VECTOR {
             if (w < kept)
                 sum[r][w] += factor * row[w];
@@ -133,21 +148,26 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
     const REAL *a8 = a + 8 * ars;
     HIDE(a8);
     const NAME(steps) steps = NAME(steps_of)(ars);
-    isize k = 0;
+    isize next_a = acs * (isize)sizeof(REAL), next_b = brs * (isize)sizeof(REAL);
+    if (PAIRED) { /* or acs and brs take registers, too */
+        HIDE(next_a);
+        HIDE(next_b);
+    }
 #define STEP                                                                                       \
-    NAME(add_step)(sum, a, a8, steps, b, R, W, cut, last);                                         \
-    a += acs;                                                                                      \
-    a8 += acs;                                                                                     \
-    b += brs;
+    NAME(add_step)(sum, a, a8, ars, steps, b, R, W, cut, last);                                    \
+    a = PAIRED ? NAME(at)(a, next_a) : a + acs;                                                    \
+    a8 = PAIRED ? NAME(at)(a8, next_a) : a8 + acs;                                                 \
+    b = PAIRED ? NAME(at)(b, next_b) : b + brs;
     if (PAIRED) {
-        for (; k + 2 <= K; k += 2) {
+        for (isize k = K / 2; k > 0; k--) {
             STEP
             HIDE(a);
             HIDE(b);
             STEP
         }
     }
-    for (; k < K; k++) { STEP }
+    if (PAIRED) K %= 2;
+    for (isize k = 0; k < K; k++) { STEP }
 #undef STEP
 }
 

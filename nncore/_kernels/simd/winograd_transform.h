@@ -217,18 +217,31 @@ ALWAYS_INLINE void NAME(output_vector)(const NAME(target) *to, const REAL *m, NA
     EACH(i, 4) {
         REAL *p = to->y + i * to->row + c;
         if (i >= to->rows) break;
+        if (last) {
+            NAME(vec) cut[4];
+            EACH(j, 4) cut[j] = y[i][j];
+            for (int j = 0; j < to->columns && to->add; j++)
+                cut[j] += NAME(load_part)(p + j * to->step, *last);
+            NAME(store_parts)(p, to->step, *last, cut, to->columns);
+            continue;
+        }
         EACH(j, 4) {
             if (j >= to->columns) break;
-            if (last) {
-                if (to->add) y[i][j] += NAME(load_part)(p, *last);
-                NAME(store_part)(p, *last, y[i][j]);
-            } else {
-                if (to->add) y[i][j] += NAME(load)(p);
-                NAME(store)(p, y[i][j]);
-            }
+            if (to->add) y[i][j] += NAME(load)(p);
+            NAME(store)(p, y[i][j]);
             p += to->step;
         }
     }
+}
+
+/* The last few channels of a tile, from c on; m and bias are there, too. Out of line: it would take
+ * the registers of what comes before. */
+NEVER_INLINE void NAME(output_part)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
+                                    isize c, const REAL *bias, isize channels)
+{
+    const NAME(mask) last = NAME(mask_first)(channels);
+    const NAME(vec) b = bias ? NAME(load_part)(bias, last) : (NAME(vec)){0};
+    NAME(output_vector)(to, m, plane, c, b, &last);
 }
 
 /* The rows x columns of A^T m A (4,4) that `to` has, [+ y] [+ bias (O)], m (36 planes, O). */
@@ -241,10 +254,7 @@ static void NAME(output_transform)(const NAME(target) *to, const REAL *m, isize 
         const NAME(vec) b = bias ? NAME(load)(bias + o) : (NAME(vec)){0};
         NAME(output_vector)(to, m + o, plane, o, b, NULL);
     }
-    if (o == O) return;
-    const NAME(mask) last = NAME(mask_first)(O - o);
-    const NAME(vec) b = bias ? NAME(load_part)(bias + o, last) : (NAME(vec)){0};
-    NAME(output_vector)(to, m + o, plane, o, b, &last);
+    if (o < O) NAME(output_part)(to, m + o, plane, o, bias ? bias + o : NULL, O - o);
 }
 
 /* ---- dy (4,4) -> A dy A^T (6,6), the adjoint of the output transform ---- */
