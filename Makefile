@@ -35,7 +35,7 @@ train-characters: $(BUILT)  ## a recurrent network that writes Python; MINUTES=1
 	@$(RUN) examples/character_model.py $(MINUTES)
 
 test: $(BUILT)  ## all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2
 
 bench: $(BUILT) $(VENV)/.bench  ## nncore beside the libraries that .venv has: table, JSON, picture
 	$(RUN) -m bench.compare $(BENCH)

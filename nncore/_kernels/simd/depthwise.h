@@ -4,7 +4,6 @@
  * E = G m channels, m the multiplier: as many as the wider of x and y has. A narrower x is copied
  * with each channel m times; a narrower y is summed up from m channels. */
 
-#define DEPTHWISE_PIXELS 8
 #define DEPTHWISE_TAPS 9
 
 ALWAYS_INLINE isize NAME(depthwise_channels)(const conv_pass *p)
@@ -169,10 +168,13 @@ static void NAME(depthwise_run)(const conv_pass *p, REAL *y, const REAL *x, cons
     REAL *const wide = scratch + NAME(conv_source)(p);
     NAME(depthwise_line) t = {.packed = packed, .KH = p->KH, .KW = p->KW, .apart = beside * E};
     for (isize index = begin; index < end; index++) {
-        const NAME(unit) u = three ? NAME(unit_place)(p, index)
-                                   : NAME(depthwise_unit)(p, x, index, scratch);
+        NAME(unit) u = three ? NAME(unit_place)(p, index)
+                             : NAME(depthwise_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
-        if (three) NAME(three_unit)(p, &u, to, x, packed, bias, add);
+        if (three) {
+            while (index + 1 < end && NAME(three_grows)(p, &u)) index++;
+            NAME(three_unit)(p, &u, to, x, packed, bias, add);
+        }
         t.pixel = u.pixel, t.ais = u.ais, t.ajs = u.ajs;
         for (isize r = 0; r < u.rows && !three; r++) {
             t.x = u.x + r * u.row;

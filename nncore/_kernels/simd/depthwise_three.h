@@ -4,14 +4,18 @@
 
 #define EACH_PIXEL _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_OF_THREE(i) _Pragma("GCC unroll 3") for (int i = 0; i < 3; i++)
+#define DEPTHWISE_PIXELS 8
 /* Pixels of a row at a time: three rows of their sums and most of nine taps are registers. */
 #define SWEEP 3
+/* Rows of y, if there are so many, for one or two more rows of x than they need. */
+#define SWEEP_ROWS 8
+#define SWEEP_BYTES (384 * 1024) /* of x, for these */
 
 /* y (R pixels, one vector or its first `last` lanes) = sum [+ y] */
 ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec) *sum, int add,
                                          NAME(mask) last, const int R, const int part)
 {
-    NAME(vec) v[8];
+    NAME(vec) v[DEPTHWISE_PIXELS];
     EACH_PIXEL v[r] = add ? sum[r] + NAME(load_column)(y + r * y_column, part, last) : sum[r];
     if (part)
         NAME(store_parts)(y, y_column, last, v, R);
@@ -29,8 +33,9 @@ typedef struct {
     NAME(mask) last;
 } NAME(depthwise_three);
 
-/* A row of x (column q is in the image where bit q of `inside` is set) belongs to the windows of up
- * to three rows of y: as their third row, their second, their first, with which they begin. */
+/* A row of x (NULL: outside; its column q is inside where bit q of `inside` is set) belongs to the
+ * windows of up to three rows of y (NULL: there is no such row): as their third row, their
+ * second, their first, with which they begin. */
 ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(vec) *first,
                                     const NAME(depthwise_three) *t, const NAME(vec) (*tap)[3],
                                     const REAL *x, int inside, const int S, const int R,
@@ -53,11 +58,12 @@ ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(ve
     }
 }
 
-/* y (rows, R pixels), S apart in x, whose rows go by once. */
+/* y (rows, R pixels), S apart in x, whose rows go by once; k counts those of y. Before the first
+ * one, k < 0, `third` belongs to rows that are not there. */
 ALWAYS_INLINE void NAME(three_sweep)(const NAME(depthwise_three) *from, isize w, const int S,
                                      const int R, const int part)
 {
-    const NAME(depthwise_three) t = *from; /* which y is no part of, for the compiler */
+    const NAME(depthwise_three) t = *from; /* a copy, which no store to y can change */
     const isize column = t.column + w * S;
     const REAL *x = t.image + t.h * t.W * t.C + column * t.C;
     REAL *y = t.y + w * t.y_column;
@@ -125,7 +131,7 @@ NEVER_INLINE void NAME(three_columns_2)(const NAME(depthwise_three) *t, isize la
     NAME(three_columns)(t, lanes, 2);
 }
 
-/* A vector is never wider than a pixel here: depthwise_beside is 1. */
+/* A pixel is not narrower than a vector: depthwise_beside is 1. */
 static int NAME(depthwise_is_three)(const conv_pass *p)
 {
     return p->KH == 3 && p->KW == 3 && p->stride_h == p->stride_w && p->stride_w <= 2 &&
@@ -146,6 +152,17 @@ static void NAME(three_pack)(REAL *packed, const conv_pass *p, const REAL *weigh
             for (isize j = 0; j < 3; j++)
                 for (isize c = e; c < e + LANES; c++)
                     *packed++ = c < p->C ? weight[c * p->w_group + i * p->w_i + j * p->w_j] : 0;
+}
+
+/* Whether the next unit lies below this one, which takes it in: x is not copied, but stays in L2
+ * for all vectors of channels (56 x 56 x 144, 4 rows a unit: 340 -> 280 us). */
+static int NAME(three_grows)(const conv_pass *p, NAME(unit) *u)
+{
+    const isize below = p->OH - u->h - u->rows, rows = u->rows + MIN(p->block_h, below);
+    const isize bytes = NAME(conv_rows)(p, rows) * p->W * p->C * (isize)sizeof(REAL);
+    if (u->rows >= SWEEP_ROWS || below == 0 || p->block_w < p->OW || bytes > SWEEP_BYTES) return 0;
+    u->rows = rows;
+    return 1;
 }
 
 /* A unit of y, which begins at `to`. */
@@ -173,4 +190,6 @@ static void NAME(three_unit)(const conv_pass *p, const NAME(unit) *u, REAL *to, 
 }
 
 #undef SWEEP
+#undef SWEEP_ROWS
+#undef SWEEP_BYTES
 #undef EACH_OF_THREE

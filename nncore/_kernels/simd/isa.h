@@ -46,9 +46,9 @@
 /* For the out-of-line copies of those: keeps the compiler from merging them into their callers. */
 #define NEVER_INLINE static __attribute__((noinline))
 
-/* The compiler must not know where a pointer came from, or it computes addresses in advance until
- * registers run out. */
-#define HIDE(pointer) __asm__("" : "+r"(pointer))
+/* The compiler must not know where a pointer or a number came from, or it computes addresses (or
+ * bits) in advance until registers run out. */
+#define HIDE(value) __asm__("" : "+r"(value))
 
 /* Vectors are made of 16-byte blocks: the unit in which x86 shuffles cheaply; NEON has just one.
  * So many REALs are in a vector, in a block: */

@@ -195,7 +195,7 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4,3x3), as conv_plain; of y the      \
          * tiles of 4 x 4 pixels first..last, of ceil(OH/4) ceil(OW/4) an image, and the channels  \
          * begin..end, begin a multiple of 16. kept: what winograd_pack made of the weights, or    \
-         * NULL */                                                                                 \
+         * NULL, as always where winograd_is_wide */                                               \
         void (*winograd_run)(const conv_pass *p, real *y, const real *x, const real *weight,       \
                              const real *kept, const real *bias, isize first, isize last,          \
                              isize begin, isize end, int add, const finish *f, real *scratch);     \

@@ -74,7 +74,7 @@ ALWAYS_INLINE NAME(vec) NAME(add_product)(NAME(vec) sum, NAME(vec) factor, const
 #endif
 }
 
-/* ---- parts: memory beyond the first n lanes is neither read nor written ---- */
+/* ---- parts: memory beyond the first n <= LANES lanes is neither read nor written ---- */
 
 #if VECTOR_BYTES == 64
 #if REAL_IS_DOUBLE
@@ -147,11 +147,12 @@ ALWAYS_INLINE NAME(vec) NAME(load_part)(const REAL *p, NAME(mask) m)
 
 #define COUNT_(m) (m)
 #endif
-#undef X86_
 
 #if VECTOR_BYTES == 64
+#undef X86_
 ALWAYS_INLINE void NAME(store_parts)(REAL *p, isize step, NAME(mask) m, const NAME(vec) *v, int n)
 {
+#pragma GCC unroll 16
     for (int i = 0; i < n; i++) NAME(store_part)(p + i * step, m, v[i]);
 }
 #else
