@@ -12,7 +12,8 @@
 /* A tile of W vectors has at most so many rows: the accumulators, a row of B and a broadcast must
  * fit the registers. Panels are WIDTH vectors wide: measured in cache (Ice Lake, AVX-512, peak
  * 204 GFLOP/s), 9 x 3 reaches 201, 6 x 4 200, 14 x 2 190, 16 x 1 110, because each broadcast is a
- * load. With few rows panels are WIDE: more sums at a time hide the latency of each. */
+ * load. With few rows panels are WIDE: more sums at a time hide the latency of each. (16 bytes: 6
+ * rows of a vector, not 12, for the size of the wheel.) */
 #if VECTOR_REGISTERS == 32
 #define TILE_ROWS(W) ((W) == 4 ? 6 : (W) == 3 ? 9 : (W) == 2 ? 14 : 16)
 #define WIDTH 3
@@ -21,12 +22,11 @@
 #define WIDTH (VECTOR_BYTES == 32 ? 3 : 2)
 #endif
 #define WIDE 4
-/* Parts of vectors are no slower, but for loads that feed sums. */
-#define MASKS (VECTOR_BYTES == 64)
+#define MASKS (VECTOR_BYTES == 64) /* parts are no slower, but for loads that feed sums */
 /* With AVX2 a step of the sum is so short that each instruction counts, at the latest where another
  * program runs on the core's other thread: 4 x 3, its third vector of B read by the products, two
- * steps at a time, is 22.5 instructions for 12 products; 6 x 2, step by step, is 25 (Zen 3, peak
- * 104 GFLOP/s: 90 instead of 77; alone on the core both reach 101). */
+ * steps at a time, is 21 instructions for 12 products; 6 x 2, step by step, was 25 (Zen 3, peak
+ * 104 GFLOP/s: at 22.5, 90 instead of 77; alone on the core both reach 101). */
 #define PAIRED (VECTOR_BYTES == 32)
 /* A panel of B (DEPTH, WIDTH vectors) takes 48 KB or less, half as much with AVX2, a block of A
  * 256 KB. */
@@ -165,8 +165,8 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
             HIDE(b);
             STEP
         }
+        K %= 2;
     }
-    if (PAIRED) K %= 2;
     for (isize k = 0; k < K; k++) { STEP }
 #undef STEP
 }
