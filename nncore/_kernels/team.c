@@ -155,7 +155,10 @@ static void *worker(void *number) {
         run = wait_for_run(w, run);
         int member = pool.wanted < w + 2 ? 0 : join(run);
         if (member == 0) continue;
-        while (atomic_load_explicit(&pool.started, memory_order_acquire) != run) PAUSE();
+        for (int pauses = 0; atomic_load_explicit(&pool.started, memory_order_acquire) != run;) {
+            PAUSE();
+            if (++pauses > PAUSES_BEFORE_YIELD) sched_yield(); /* who is awaited may need it */
+        }
         pool.work(pool.argument, member, pool.members);
         atomic_fetch_add_explicit(&pool.finished, 1, memory_order_release);
     }
@@ -227,6 +230,7 @@ static int gather(team_work work, void *argument, int members, long long patienc
             deadline = now + patience;
         }
         if (now >= deadline) break;
+        if (patience == TEAM_FOREVER) sched_yield();
     }
     members = (int)(atomic_fetch_or(&pool.seats, CLOSED) % CLOSED);
     pool.missed = run * SEATS + (unsigned)members != full;
