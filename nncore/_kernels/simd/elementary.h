@@ -36,16 +36,16 @@ ALWAYS_INLINE float bits_float(uint32_t bits) {
 
 /* For x <= 0: exp(x) = scale * (1 + q), scale = 2^k a power of two, q = expm1(x - k log 2).
  *
- * Adding 1.5 * 2^23 rounds x / log 2 to the integer k and leaves k in the low bits, from where a
- * shift takes it to the exponent. Below -87.7, k is -127 and its exponent bits make the scale 0:
- * exp(-inf) is exactly 0. log 2 is subtracted in two parts (Cody and Waite 1980), k times the
- * first is exact. The polynomial is fitted (minimax, 3e-9). */
+ * Adding 1.5 * 2^23 + 127 rounds x / log 2 to the integer k and leaves k + 127 in the low bits,
+ * which a shift makes an exponent. Below -87.7, k is -127 and the scale 0: exp(-inf) is exactly 0.
+ * log 2 is subtracted in two parts (Cody and Waite 1980), k times the first is exact. The
+ * polynomial is fitted (minimax, 3e-9). */
 ALWAYS_INLINE float exp_parts(float x, float *scale) {
-    const float round = 12582912.0f;
+    const float round = 12583039.0f;
     x = x < -88.0f ? -88.0f : x;
     const float shifted = x * 1.44269504f + round;
     const float k = shifted - round;
-    *scale = bits_float((float_bits(shifted) << 23) + (127u << 23));
+    *scale = bits_float(float_bits(shifted) << 23);
     const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
     float p = 1.381446691e-3f;
     p = p * r + 8.368780413e-3f;
