@@ -29,9 +29,10 @@ def explain(plan: Plan, status: int, step: int | None = None) -> Exception:
         return _bad_data(plan, plan.ops[plan.bad - 1])
     layer, what = _first_bad(plan)
     when = "" if step is None else f" in step {step}"
+    where = "" if layer is None else f": layer {layer!r} is the first that is not finite"
     return NonFiniteError(
-        f"{what}{when}: layer {layer!r} is the first that is not finite. The parameters are as "
-        "they were before the step. Try a smaller learning_rate, clipnorm, or scaled inputs",
+        f"{what}{when}{where}. The parameters are as they were before the step. Try a smaller "
+        "learning_rate, clipnorm, or scaled inputs",
         step,
         layer,
     )
@@ -62,7 +63,7 @@ def _bad_data(plan: Plan, op: Any) -> Exception:
     )
 
 
-def _first_bad(plan: Plan) -> tuple[str, str]:
+def _first_bad(plan: Plan) -> tuple[str | None, str]:
     """Runs the ops one by one and finds the first output or gradient that is not finite."""
     loss = 0.0
     for op in plan.ops:
@@ -77,7 +78,7 @@ def _first_bad(plan: Plan) -> tuple[str, str]:
         for x in op.inputs:
             if x.addresses[1] and not _finite(plan, x, grad=True):
                 return op.layer, "a gradient is not finite"
-    return plan.ops[0].layer, "the joint norm of the gradients is not finite"
+    return None, "the joint norm of the gradients is not finite"
 
 
 def _finite(plan: Plan, tensor: Tensor, grad: bool) -> bool:

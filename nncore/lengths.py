@@ -33,7 +33,7 @@ def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
             f"{owner}: received length {found[row]} in row {row}; expected 1 to {steps}, the steps "
             "that x is padded to"
         )
-    return found.astype(np.int64, copy=False)
+    return found.astype(np.int64)  # a copy: what was checked is what is used
 
 
 def _of_mask(owner: str, mask: np.ndarray, x: np.ndarray) -> np.ndarray:

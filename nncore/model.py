@@ -208,16 +208,19 @@ class Model(Training, Inference, Streaming, Entry):
         rows = len(arrays[0])
         counts = lengths_of("forward", lengths, arrays[0])
         with self._exclusive():
+            self._forward_plan = None
             plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
             gathers = list(plan.inputs)
             if plan.lengths is not None and counts is not None:
                 gathers.append(plan.lengths)
                 arrays.append(counts)
-            for gather, array in zip(gathers, arrays, strict=True):
-                data.read(gather, array, 0, rows, None, self.dtype)
-            status = plan.execute(FORWARD, 0, rows, 0.0, self._passes)
-            for gather in gathers:
-                gather.release()
+            try:
+                for gather, array in zip(gathers, arrays, strict=True):
+                    data.read(gather, array, 0, rows, None, self.dtype)
+                status = plan.execute(FORWARD, 0, rows, 0.0, self._passes)
+            finally:
+                for gather in gathers:
+                    gather.release()
             self._passes += 1
             if status:
                 plan.fail(status)

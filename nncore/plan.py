@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nncore.parameters import Initializer
 
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
-KEPT_BYTES = 64 << 20  # of packed weights, of all of a model's inference plans
+KEPT_BYTES = 64 << 20  # of packed weights, in all inference plans, but for recurrent layers'
 
 FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
 

@@ -70,6 +70,8 @@ cdef bint compare_layout() except -1:
 cdef new_t find_new():
     """PyArray_New, from the table that NumPy shows to extension modules."""
     cdef void **table
+    cdef new_t found
+    cdef Py_ssize_t *lengths = [2, 3]
     if not layout_known:
         return NULL
     try:
@@ -77,7 +79,11 @@ cdef new_t find_new():
     except ImportError:
         return NULL
     table = <void **> PyCapsule_GetPointer(_ARRAY_API, NULL)
-    return <new_t> table[NEW]
+    found = <new_t> table[NEW]
+    array = found(<void *> ndarray, 2, lengths, NPY_DOUBLE, NULL, NULL, 0, 0, NULL)
+    same = (type(array) is ndarray and array.shape == (2, 3) and array.dtype is DTYPES[DOUBLE]
+            and array.flags.c_contiguous and array.flags.owndata)
+    return found if same else NULL
 
 
 layout_known = compare_layout()

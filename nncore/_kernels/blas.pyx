@@ -83,6 +83,8 @@ def hold():
 def release():
     global _held
     with _lock:
+        if _held == 0:  # Ctrl-C came while `hold` waited for the lock
+            return
         _held -= 1
         if _held == 0:
             for pool, threads in zip(pools(), _before):

@@ -51,12 +51,13 @@ cdef isize lines(isize bytes) noexcept nogil:
 cdef class Description(Finishing):
     """What a Convolution knows. Geometry: strides, dilations, and the zeros above and left.
 
-    ``keep``: packed weights are kept for the next run. Without it, in plans that train or whose
-    weights are too many, only what `lay_beside` makes of a few filters is.
+    ``keeps(bytes)``: whether packed weights may be kept for the next run. If not, in plans that
+    train or whose weights are too many, only what `lay_beside` makes of a few filters is.
     """
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
-                 groups=1, rows=1, transposed=False, keep=False):
+                 groups=1, rows=1, transposed=False, keeps=None):
         cdef conv_pass *p = &self.down
+        cdef isize elements, scratch
         self.connect((x, weight) if bias is None else (x, weight, bias), (y,))
         self.x, self.weight, self.bias, self.y = x, weight, bias, y
         self.transposed = transposed
@@ -78,8 +79,12 @@ cdef class Description(Finishing):
         self.backward_by_rows = False
         self.beside = 1
         self.choose(rows)
-        if (keep or self.beside > 1) and self.packs_all():
-            self.keep()
+        keep = False
+        if self.packs_all():
+            sizes(self.chosen, &self.ahead, self.is_double, &elements, &scratch)
+            keep = keeps is not None and keeps(elements * y.itemsize)
+            if keep or self.beside > 1:
+                self.keep(elements)
         self.measure(keep)
 
     def takes(self, Op op):
@@ -104,9 +109,7 @@ cdef class Description(Finishing):
         """Whether there is one packing of the weights for the whole forward pass."""
         return (self.chosen not in (PLAIN, PRODUCT) and not self.transposed and not self.wide)
 
-    def keep(self):
-        cdef isize elements, scratch
-        sizes(self.chosen, &self.ahead, self.is_double, &elements, &scratch)
+    def keep(self, isize elements):
         self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
         self.kept = (self.packed_weight,)
         self.prepares = True

@@ -72,6 +72,8 @@ cdef class Executor:
         self.forward_ops, self.backward_ops = pointers(forward), pointers(backward)
         self.feeds = pointers(self.gathers)
         self.members = <Member *> calloc(threads.TEAM_MAX, sizeof(Member))
+        if self.members == NULL:
+            raise MemoryError()
         for i, op in enumerate(forward):
             (<Op> op).number = i + 1
         losses = [op for op in forward if not op.outputs]
@@ -219,7 +221,6 @@ cdef class Executor:
             squares += self.update.sums[i]
         for i in range(members):
             bad |= self.members[i].bad
-        threads.barrier(members)
         if not isfinite(squares) or not isfinite(self.total_loss()) or bad:
             self.members[member].refused = True
             return

@@ -97,10 +97,14 @@ cdef class Gather(Op):
 
     def settle(self, list aliases):
         """Called when memory is planned: the tensors that lie in x's memory, x among them."""
+        cdef void **places
         self.aliases = aliases
         self.home = self.x.data
         self.aliases_count = <int> len(aliases)
-        self.alias = <void **> PyMem_Realloc(self.alias, len(aliases) * sizeof(void *))
+        places = <void **> PyMem_Realloc(self.alias, len(aliases) * sizeof(void *))
+        if places == NULL:
+            raise MemoryError()
+        self.alias = places
         for i, tensor in enumerate(aliases):
             self.alias[i] = <void *> tensor
 

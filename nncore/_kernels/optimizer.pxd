@@ -7,6 +7,7 @@ cdef class Update:
     cdef char *p                 # parameters, gradients, and this rule's state: vectors of n
     cdef char *g
     cdef char *state[2]
+    cdef readonly int vectors
     cdef isize n
     cdef isize block             # sums of squares are formed over so many at a time
     cdef double *sums

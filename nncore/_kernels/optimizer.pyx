@@ -9,7 +9,6 @@ from nncore._kernels.simd cimport f32, f64
 
 cdef class Update:
     """One rule over n parameters p with gradient g and ``vectors`` state vectors."""
-    vectors = 0
 
     def __init__(self, *, double weight_decay=0.0, double clipnorm=0.0, **options):
         self.weight_decay, self.clipnorm = weight_decay, clipnorm
@@ -25,11 +24,15 @@ cdef class Update:
         """Tells which vectors to work on: flat arrays of one length and type, ``states`` (vectors,
         n); they are kept alive."""
         cdef isize n = p.size
+        cdef double *sums
         self.vectors_held = (p, g, states)
         self.p, self.g, self.n, self.is_double = array_data(p), array_data(g), n, p.itemsize == 8
         # Blocks of some cache lines: enough of them to share out, few enough to add up.
         self.block = max(512, n // 512 // 16 * 16)
-        self.sums = <double *> PyMem_Realloc(self.sums, (n // self.block + 1) * sizeof(double))
+        sums = <double *> PyMem_Realloc(self.sums, (n // self.block + 1) * sizeof(double))
+        if sums == NULL:
+            raise MemoryError()
+        self.sums = sums
         for i, state in enumerate(states):
             self.state[i] = array_data(state)
 
@@ -54,10 +57,10 @@ cdef double NAN = float("nan")
 cdef class SGD(Update):
     cdef double momentum
     cdef bint nesterov
-    vectors = 1
 
     def set_options(self, double momentum, bint nesterov):
         self.momentum, self.nesterov = momentum, nesterov
+        self.vectors = 1 if momentum else 0
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:
@@ -74,11 +77,11 @@ cdef class SGD(Update):
 cdef class Adam(Update):
     cdef double beta_1, beta_2, epsilon
     cdef bint decoupled
-    vectors = 2
 
     def set_options(self, double beta_1, double beta_2, double epsilon, bint decoupled):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.decoupled = decoupled
+        self.vectors = 2
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:
@@ -96,10 +99,10 @@ cdef class Adam(Update):
 
 cdef class RMSprop(Update):
     cdef double rho, epsilon, momentum
-    vectors = 2
 
     def set_options(self, double rho, double epsilon, double momentum):
         self.rho, self.epsilon, self.momentum = rho, epsilon, momentum
+        self.vectors = 2 if momentum else 1
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:
@@ -117,10 +120,10 @@ cdef class RMSprop(Update):
 
 cdef class Adagrad(Update):
     cdef double epsilon
-    vectors = 1
 
     def set_options(self, double epsilon):
         self.epsilon = epsilon
+        self.vectors = 1
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:

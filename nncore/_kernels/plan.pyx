@@ -31,6 +31,8 @@ cdef class Taker:
         self.tensors, self.arrays, self.count = tensors, arrays, <int> len(arrays)
         self.source = <void **> calloc(self.count + 1, sizeof(void *))
         self.target = <char **> calloc(self.count + 1, sizeof(char *))
+        if self.source == NULL or self.target == NULL:
+            raise MemoryError()
         for i, (t, array) in enumerate(zip(tensors, arrays)):
             tensor = t
             if array.nbytes < rows * tensor.size * tensor.itemsize or not array.flags.c_contiguous:

@@ -177,11 +177,13 @@ cdef Shard get_shard(Recurrence op, Run *run, int number, int count) noexcept no
 
 
 cdef isize length_of(Recurrence op, isize row) noexcept nogil:
+    """From 1 to T whatever the tensor holds: it is an index."""
+    cdef double length
     if op.lengths is None:
         return op.T
-    if op.is_double:
-        return <isize> (<double *> op.lengths.data)[row]
-    return <isize> (<float *> op.lengths.data)[row]
+    length = ((<double *> op.lengths.data)[row] if op.is_double
+              else (<float *> op.lengths.data)[row])
+    return <isize> length if 1 <= length <= op.T else op.T
 
 
 cdef void sort_rows(Recurrence op, Run *run, Shard *s) noexcept nogil:

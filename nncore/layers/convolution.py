@@ -99,15 +99,13 @@ def _add(plan, layer, x, shapes, strides, dilations, before, groups, axes, trans
     bias = None
     if layer.use_bias:
         bias = plan.parameter("bias", y.shape[-1:], initializers.get(layer.bias_initializer))
-    most = 4 * weight.size * weight.itemsize  # that the packed weights take, with winograd
-    keep = not transposed and plan.keeps(most)
     plan.add(
         Convolution(
             x, weight, bias, y,
             (1,) * (2 - axes) + strides,
             (1,) * (2 - axes) + dilations,
             (0,) * (2 - axes) + before,
-            groups, plan.most_rows, transposed, keep,
+            groups, plan.most_rows, transposed, plan.keeps,
         )
     )  # fmt: skip
     return plan.activation(check_activation(type(layer).__name__, layer.activation), y)

@@ -209,6 +209,7 @@ static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N
                        const REAL *bias, int together, int from_end)
 {
     const isize eights = pieces(N, 8);
+    if (N <= 0) return; /* a member may have none */
     if (K < 4 * LANES) together = 1; /* too short for parts */
     for (isize i = 0; i < eights; i++) {
         const isize n = 8 * (from_end ? eights - 1 - i : i);
