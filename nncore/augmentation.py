@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore._names import integer, positive_int, received
+from nncore._names import boolean, integer, positive_int
 from nncore.inputs import real_array
 
 __all__ = ["augmented"]
@@ -52,10 +52,8 @@ class augmented:
         self.batch_size = positive_int("augmented", "batch_size", batch_size)
         self.shift = integer("augmented", "shift", shift, at_least=0)
         self.seed = integer("augmented", "seed", seed, at_least=0)
-        for name, value in (("flip", flip), ("shuffle", shuffle)):
-            if not isinstance(value, (bool, np.bool_)):
-                raise TypeError(f"augmented: {name} must be a bool, received {received(value)}")
-        self.flip, self.shuffle = bool(flip), bool(shuffle)
+        self.flip = boolean("augmented", "flip", flip)
+        self.shuffle = boolean("augmented", "shuffle", shuffle)
         self.epochs = 0  # how often it was iterated
         if self.x.ndim not in (3, 4) or not self.x.size:
             raise ValueError(

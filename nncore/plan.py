@@ -19,7 +19,7 @@ from nncore._kernels.activation import Activation
 from nncore._kernels.gather import Gather
 from nncore._kernels.merging import Copy
 from nncore._kernels.op import Op, Tensor
-from nncore._kernels.plan import Loop
+from nncore._kernels.plan import PHASES, Loop
 from nncore.arena import address, aligned_zeros, assign_offsets, round_up
 from nncore.fusion import fuse
 from nncore.layers.base import Part
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 2**45  # of one tensor: beyond it sizes would not even count right
 KEPT_BYTES = 64 << 20  # of packed weights, in all inference plans, but for recurrent layers'
 
-FORWARD, BACKWARD, UPDATE = 1, 2, 4  # the phases of a run
+FORWARD, BACKWARD, UPDATE = PHASES  # of a run
 
 # What a plan is for. "declare" only finds shapes and parameters; "training" is the forward and
 # the backward pass by hand; "loss" is a training step; "evaluation" is its forward half.

@@ -18,7 +18,7 @@ import nncore as nn
 from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
 from cases_convolution import CONVOLUTIONS
 from cases_recurrent import RECURRENT
-from image_cases import IMAGE_LAYERS
+from cases_image import IMAGE_LAYERS
 from own_layers import Cube, Gate, Power
 
 try:

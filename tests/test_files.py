@@ -216,6 +216,19 @@ def test_resumed_training_is_the_uninterrupted_one_to_the_bit(optimizer, tmp_pat
         assert repr(resumed.optimizer) == repr(whole.optimizer)
 
 
+@pytest.mark.parametrize(
+    "optimizer, moments",
+    [(nn.SGD(0.1), 0), (nn.SGD(0.1, 0.5), 1), (nn.RMSprop(), 1), (nn.RMSprop(momentum=0.5), 2)],
+    ids=repr,
+)
+def test_an_optimizer_saves_the_moments_that_it_uses(optimizer, moments, tmp_path):
+    model = classifier(optimizer)
+    model.train_on_batch(X, Y)
+    model.save(tmp_path / "model.safetensors")
+    tensors, _ = safetensors.load(tmp_path / "model.safetensors")
+    assert len(tensors) == len(model.params) * (1 + moments)
+
+
 def test_without_training_state_the_optimizer_starts_anew(tmp_path):
     model = classifier(nn.Adam(0.1))
     model.fit(X, Y)

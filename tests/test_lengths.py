@@ -278,6 +278,21 @@ def test_fit_takes_lengths_along(shuffle):
             near(by_hand.params[name], value)
 
 
+def test_lengths_that_are_written_over_during_fit_change_nothing():
+    x, y, lengths = tags(40)
+    given = lengths.astype(np.int64)
+
+    class Overwrite(nn.callbacks.Callback):
+        def on_epoch_end(self, model, epoch, logs):
+            given[...] = 10**9
+
+    models = tagger(seed=1), tagger(seed=1)
+    models[0].fit(x, y, lengths=lengths, epochs=2, verbose=False)
+    models[1].fit(x, y, lengths=given, epochs=2, verbose=False, callbacks=[Overwrite()])
+    for name, value in models[0].params.items():
+        assert np.array_equal(models[1].params[name], value)
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 

@@ -287,6 +287,16 @@ def test_backward_belongs_to_the_data_of_its_forward():
         np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
+def test_a_forward_that_is_refused_leaves_nothing_to_go_backward_from():
+    ids = nn.Input((2,))
+    model = nn.Model(ids, nn.Embedding(5, 3)(ids))
+    dy = np.ones_like(model.forward([[0, 4]]))
+    with pytest.raises(ValueError, match="received 5, which is no row of the table"):
+        model.forward([[0, 5]])
+    with pytest.raises(RuntimeError, match="call forward"):
+        model.backward(dy)
+
+
 # ---- learning rates ------------------------------------------------------------------------------
 
 

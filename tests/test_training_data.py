@@ -444,6 +444,14 @@ def test_training_that_explodes_stops_with_the_parameters_of_the_last_good_step(
     assert len(exploding.history.epoch) == (caught.value.step - 1) // 6
 
 
+def test_a_norm_that_overflows_where_no_gradient_does_is_no_layers():
+    model = nn.Sequential([nn.Input((1,)), nn.Dense(1)], seed=0, dtype="float64")
+    model.compile(nn.SGD(0.1, clipnorm=1.0), "mae")
+    with pytest.raises(nn.NonFiniteError, match=r"joint norm .* in step 1\. The par") as caught:
+        model.train_on_batch([[1e200]], [[0.0]])
+    assert caught.value.layer is None
+
+
 def test_a_gradient_that_is_not_finite_is_refused_by_apply_gradients():
     model = classifier()
     y = model.forward(X)

@@ -7,7 +7,7 @@ depend on neither their number nor that of the threads. In inference they are th
 from libc.math cimport isfinite, sqrt
 from libc.string cimport memset
 from nncore._kernels cimport threads
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.op cimport UNIT, Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
 cdef enum:
@@ -36,7 +36,7 @@ cdef class BatchNormalization(Op):
         self.forward_by_rows = self.backward_by_rows = False
         self.commits = True
         self.work = 8.0 * x.size
-        self.scratch_size = 4 * self.C * x.itemsize
+        self.scratch_size = 3 * self.C * x.itemsize
 
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:
@@ -94,7 +94,7 @@ cdef void forward(BatchNormalization op, Run *run, real *_) noexcept nogil:
     add_pieces(sums, x, <const real *> NULL, x, N, C, run)
     threads.barrier(run.members)
 
-    share(C, 16, run, &begin, &end)
+    share(C, UNIT, run, &begin, &end)
     for c in range(begin, end):  # sums are of x - shift, where shift is the batch's first position
         total(sums, 0, C, c, &first)
         total(sums, 1, C, c, &second)

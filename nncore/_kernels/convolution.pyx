@@ -3,7 +3,7 @@ name it.
 
 N images (H,W,C), maps (OH,OW,O), weight (O,KH,KW,C/G), G groups. Convolution reads images and
 writes maps; ConvolutionTranspose reads maps and writes images, its weight (C_in,KH,KW,C_out/G).
-An op is three passes (passes.pyx): down from image to map, up from map to image, and the gradient
+An op is three passes (convolution_passes.pyx): down from image to map, up from map to image, and the gradient
 of the weights. Their algorithm is chosen when the plan is built (convolution_choice.pyx):
 
 - product: 1x1, stride 1: the matrix product of gemm.h
@@ -23,17 +23,14 @@ gradient of the weights is cut into as many pieces as members were asked for, ho
 and the pieces' sums are added in order.
 """
 from nncore._kernels cimport threads
-from nncore._kernels.algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
+from nncore._kernels.convolution_algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
                                          run_tiles, run_units, weight_units)
 from nncore._kernels.convolution_choice cimport Description, bias_data, weight_data
 from nncore._kernels.finishing cimport finishing
-from nncore._kernels.op cimport Run, adds, share
-from nncore._kernels.passes cimport tiles, units
+from nncore._kernels.op cimport UNIT, Run, adds, share
+from nncore._kernels.convolution_passes cimport tiles, units
 from nncore._kernels.products cimport finish_piece, gemm, sum_rows, winograd_weight
 from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, real
-
-cdef enum:
-    UNIT_CHANNELS = 16       # members' channels start at multiples of this: one vector of AVX-512
 
 
 cdef class Convolution(Description):
@@ -139,7 +136,7 @@ cdef void run_pass(Convolution op, Run *run, const conv_pass *p, real *y, const 
     elif op.chosen == WINOGRAD:
         n, last = tiles(p), run.rows * tiles(p)
         if op.wide:
-            share(p.O, UNIT_CHANNELS, run, &begin, &end)
+            share(p.O, UNIT, run, &begin, &end)
         else:
             share(run.rows * n, n if by_images else 1, run, &first, &last)
         run_tiles(p, y, x, weight, <const real *> kept, bias, first, last, begin, end, add, f,
@@ -222,7 +219,7 @@ cdef void store_weight(Convolution op, Run *run, real *dweight, const real *map,
             f64.conv_plain_weight(p, dweight, map, image, run.rows, begin, end, adds(op, 1))
         return
     if op.wide:
-        share(p.O, UNIT_CHANNELS, run, &begin, &end)
+        share(p.O, UNIT, run, &begin, &end)
         winograd_weight(p, dweight, map, image, 0, run.rows * tiles(p), begin, end, adds(op, 1),
                         run.scratch + op.sums + op.bias_sums + op.packed)
         return

@@ -1,4 +1,4 @@
-from nncore._kernels.algorithms cimport Algorithm
+from nncore._kernels.convolution_algorithms cimport Algorithm
 from nncore._kernels.batch_normalization cimport RunningNormalization
 from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Tensor
@@ -25,7 +25,6 @@ cdef class Description(Finishing):
     cdef bint prefers_overlap(self)
     cdef void cut(self, conv_pass *p, isize rows) noexcept nogil
     cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil
-    cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil
     cdef isize overlap_scratch(self) noexcept nogil
     cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil
 

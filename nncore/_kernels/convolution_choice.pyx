@@ -8,12 +8,13 @@ In plans that do not train, normalization by running statistics disappears in th
 """
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
-from nncore._kernels.algorithms cimport DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD, pack, sizes
+from nncore._kernels.convolution_algorithms cimport DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD, pack, sizes
 from nncore._kernels.batch_normalization cimport RunningNormalization
 from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Op, Tensor
-from nncore._kernels.passes cimport (down_pass, set_blocks, up_pass, winograd_can,
+from nncore._kernels.convolution_passes cimport (down_pass, set_blocks, up_pass, winograd_can,
                                      winograd_is_faster)
+from nncore._kernels.products cimport gemm_scratch
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, isize, real,
                                    vector_bytes)
 
@@ -210,9 +211,9 @@ cdef class Description(Finishing):
         self.sums = 0 if self.wide else lines(self.weight.size * itemsize)
         self.bias_sums = lines(self.channels * itemsize)
         if self.chosen == PRODUCT:
-            work = max(self.product_scratch(1 << 40, self.down.O, self.down.C),
-                       self.product_scratch(1 << 40, self.down.C, self.down.O),
-                       self.product_scratch(self.down.O, self.down.C, 1 << 40))
+            work = max(gemm_scratch(self.is_double, 1 << 40, self.down.O, self.down.C),
+                       gemm_scratch(self.is_double, 1 << 40, self.down.C, self.down.O),
+                       gemm_scratch(self.is_double, self.down.O, self.down.C, 1 << 40))
         elif self.chosen != PLAIN:
             self.count(&self.down, &packed, &work)
             self.count(&self.ahead, &packed, &work)
@@ -224,9 +225,6 @@ cdef class Description(Finishing):
                         self.count(&p, &packed, &work)
         self.packed = lines(packed * itemsize)
         self.scratch_size = self.sums + self.bias_sums + self.packed + work * itemsize
-
-    cdef isize product_scratch(self, isize M, isize N, isize K) noexcept nogil:
-        return f64.gemm_scratch(M, N, K) if self.is_double else f32.gemm_scratch(M, N, K)
 
     cdef isize overlap_scratch(self) noexcept nogil:
         if not self.overlaps:

@@ -8,16 +8,15 @@ they share the rows. Each element is one sum in a fixed order, so results do not
 """
 from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing, finishing
-from nncore._kernels.op cimport Run, Tensor, adds, share
+from nncore._kernels.op cimport UNIT, Run, Tensor, adds, share
 from nncore._kernels.products cimport (finish_piece, gemm, gemm_dot, gemm_pack, gemm_packed,
-                                       gemm_short, gemv, sum_rows)
+                                       gemm_scratch, gemm_short, gemv, sum_rows)
 from nncore._kernels.simd cimport f32, f64, finish, isize, real, vector_bytes
 
 cdef enum:
-    UNIT = 16           # members' columns start at multiples of this: one vector of AVX-512
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
-    BLAS_ROWS = 128     # from here on, where the layer is wide, BLAS is as fast in float64:
-    BLAS_WIDTH = 1024   # bench/test_kernels.py has both
+    BLAS_ROWS = 128     # from here on, where the layer is so wide, BLAS is as fast in float64
+    BLAS_WIDTH = 1024
     KEPT_ROWS = 16      # from here on packed weights are worth keeping, and for fewer rows
     KEPT_INPUTS = 256   # of at most so many inputs: 8 rows of 33, 1000 units: 5 us, as dots 14
 
@@ -134,14 +133,9 @@ cdef class Dense(Finishing):
             self.keep()
         # BLAS gets its pieces dealt out, not a member's own rows
         self.forward_by_rows = self.units_by_rows and not self.uses_blas
-        if self.is_double:
-            elements = max(f64.gemm_scratch(B, self.O, self.I),
-                           f64.gemm_scratch(B, self.I, self.O),
-                           f64.gemm_scratch(self.O, self.I, B))
-        else:
-            elements = max(f32.gemm_scratch(B, self.O, self.I),
-                           f32.gemm_scratch(B, self.I, self.O),
-                           f32.gemm_scratch(self.O, self.I, B))
+        elements = max(gemm_scratch(self.is_double, B, self.O, self.I),
+                       gemm_scratch(self.is_double, B, self.I, self.O),
+                       gemm_scratch(self.is_double, self.O, self.I, B))
         self.scratch_size = elements * y.itemsize
 
     def keep(self):

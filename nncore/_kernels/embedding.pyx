@@ -1,7 +1,7 @@
 """Embedding: row numbers become the rows of a table. P numbers to a row of the batch, table (V,D).
 """
 from libc.string cimport memcpy, memset
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.op cimport UNIT, Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport isize, real
 
 
@@ -65,7 +65,7 @@ cdef void embedding_backward(Embedding op, Run *run, real *_) noexcept nogil:
         memset(dx + begin * op.x.size, 0, (end - begin) * op.x.size * sizeof(real))
     if dweight == NULL:
         return
-    share(D, 16, run, &begin, &end)
+    share(D, UNIT, run, &begin, &end)
     if not adds(op, 1):
         for i in range(op.V):
             memset(dweight + i * D + begin, 0, (end - begin) * sizeof(real))

@@ -2,7 +2,8 @@
 """The calls that must cost next to nothing: model(x), train_on_batch(x, y), gradients(x, y).
 
 For plain arrays and plans that exist already they go straight to the compiled loop; everything
-else (other types, shapes, several inputs, errors, first calls) goes to `nncore.model`.
+else (other types, shapes, several inputs, errors, first calls) goes to `nncore.training` and
+`nncore.inference`.
 """
 import os
 

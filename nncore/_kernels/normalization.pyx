@@ -1,10 +1,7 @@
 """Normalization: R vectors of C numbers, brought to mean 0 and variance 1, then scaled."""
 from libc.string cimport memset
-from nncore._kernels.op cimport Op, Run, Tensor, adds, share
+from nncore._kernels.op cimport UNIT, Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, real
-
-cdef enum:
-    UNIT = 16  # columns that members share are cut at multiples of so many: a cache line
 
 
 cdef class LayerNorm(Op):

@@ -1,5 +1,9 @@
 # The interface of an op: see op.pyx for the contract.
 
+cdef enum:
+    UNIT = 16  # members' columns start at multiples of this: a vector of AVX-512, a cache line
+
+
 cdef struct Run:
     Py_ssize_t rows            # of this batch: at most what the plan was built for
     Py_ssize_t first           # where the batch starts in the data's order
@@ -58,6 +62,11 @@ cdef inline void share(Py_ssize_t n, Py_ssize_t unit, Run *run,
     cdef Py_ssize_t units = (n + unit - 1) // unit
     begin[0] = min(n, units * run.member // run.members * unit)
     end[0] = min(n, units * (run.member + 1) // run.members * unit)
+
+
+cdef inline Py_ssize_t filled(Py_ssize_t n) noexcept nogil:
+    """n columns, filled up to whole units."""
+    return (n + UNIT - 1) // UNIT * UNIT
 
 
 cdef inline bint adds(Op op, int i) noexcept nogil:

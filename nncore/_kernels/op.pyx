@@ -65,6 +65,9 @@ cdef class Op:
     All members run every op, so within one that is not by rows they may meet at
     `threads.barrier(run.members)`. Results must not depend on how many members came, only on how
     many were asked for (``run.asked``). The gradient of an output that nobody reads is NULL.
+
+    Functions for float and double take a last argument ``real *_``, always NULL: it tells Cython
+    which of the two is meant.
     """
 
     def __cinit__(self, *args, **options):

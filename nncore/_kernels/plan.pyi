@@ -7,6 +7,8 @@ from typing_extensions import disjoint_base
 from nncore._kernels.executor import Executor
 from nncore._kernels.op import Op
 
+PHASES: tuple[int, int, int]
+
 @disjoint_base
 class Loop(Executor):
     predictions: list[Any]
@@ -24,10 +26,11 @@ class Loop(Executor):
         end: int,
         batch: int,
         rates: np.ndarray,
+        answers: Any,
         step: int,
         seconds: float,
         predictions: list[np.ndarray] | None = None,
-    ) -> tuple[int, float, int, int]: ...
+    ) -> tuple[int, float, float, int, int]: ...
     def infer(self, x: Any) -> np.ndarray | None: ...
     def commit(self) -> None: ...
     @property

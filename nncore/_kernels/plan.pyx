@@ -18,6 +18,8 @@ cdef enum:
     WORTH_THE_GIL = 20000     # floating-point operations below which the GIL is kept: about 1 us
     UNTIL_A_SIGNAL = 64       # stretches, at most, until a Ctrl-C is heard
 
+PHASES = FORWARD, BACKWARD, UPDATE
+
 
 cdef class Taker:
     """Copies some tensors of each batch to arrays of the user's side."""
@@ -155,11 +157,11 @@ cdef class Loop(Executor):
             phases |= PREPARE
         cdef double total = 0, count = 0, n
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
-        cdef Array rate, share
+        cdef Array rate, counts
         look_at_vector(rates, DOUBLE, &rate)
-        look_at_vector(answers, DOUBLE, &share)
+        look_at_vector(answers, DOUBLE, &counts)
         if (batch < 1 or batch > self.capacity
-                or min(rate.shape[0], share.shape[0]) * batch < end - first):
+                or min(rate.shape[0], counts.shape[0]) * batch < end - first):
             raise ValueError("batches that this plan cannot run")
         if self.update is None:
             raise ValueError("training without an optimizer")
@@ -176,7 +178,7 @@ cdef class Loop(Executor):
                     status = self.run(phases, first, rows)
                     if status != GOOD:
                         break
-                    n = (<const double *> share.data)[steps]
+                    n = (<const double *> counts.data)[steps]
                     total += self.loss * n
                     count += n
                     step += 1

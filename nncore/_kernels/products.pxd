@@ -5,7 +5,7 @@ cdef enum:
     FAR = 4 << 20  # bytes of a matrix beyond which it is likely not in a cache
 
 
-# Two products, three uses: forward y = x W^T, backward dx = dy W and dW = dy^T x.
+# A dense layer's three products: y = x W^T forward, dx = dy W and dW = dy^T x backward.
 
 cdef inline void gemm(real *c, isize ldc, const real *a, isize ars, isize acs, const real *b,
                       isize brs, isize bcs, isize M, isize N, isize K, int add,
@@ -14,6 +14,10 @@ cdef inline void gemm(real *c, isize ldc, const real *a, isize ars, isize acs, c
         f32.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <float *> scratch)
     else:
         f64.gemm(c, ldc, a, ars, acs, b, brs, bcs, M, N, K, add, bias, <double *> scratch)
+
+
+cdef inline isize gemm_scratch(bint is_double, isize M, isize N, isize K) noexcept nogil:
+    return f64.gemm_scratch(M, N, K) if is_double else f32.gemm_scratch(M, N, K)
 
 
 cdef inline void gemm_dot(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb,
@@ -66,7 +70,8 @@ cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, c
         f64.winograd_weight(p, dw, dy, x, first, last, begin, end, add, <double *> scratch)
 
 
-# The products of recurrent layers: B in the order in which gemm reads it.
+# Products with a B that is packed once and used often: of recurrent layers at each step, of others
+# in inference.
 
 cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,
                            isize most, isize part, isize parts) noexcept nogil:

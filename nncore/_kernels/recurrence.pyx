@@ -12,31 +12,27 @@ what is beyond a sequence's end costs nothing. In this order there are, for each
 Inference keeps a few steps of them, training all. Rows are an odd number of cache lines apart, so
 that they do not compete for one set of a cache. Sizes are those of recurrent.pyx.
 """
-from nncore._kernels.op cimport Op, Run, Tensor, share
-from nncore._kernels.products cimport gemm, gemm_dot, gemm_pack, gemm_packed, gemv
+from nncore._kernels.op cimport UNIT, Op, Run, Tensor, filled, share
+from nncore._kernels.products cimport (gemm, gemm_dot, gemm_pack, gemm_packed, gemm_scratch,
+                                       gemv)
 from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RNN_RELU,
                                    CELL_RNN_TANH, f32, f64, isize, real)
 
 from nncore._kernels import threads
 
 cdef enum:
-    UNIT = 16            # members' units start at multiples of this: a vector, a cache line
-    FEW_ROWS = 2         # a member's, that repay its reading all the weights from its cache;
-    FEW_FAR_ROWS = 8     # and from farther away. Below, members share the units instead,
-    SPLIT_WORK = 60000   # if a step has so many operations; else one member does it all
+    FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh from its cache; with
+    FEW_FAR_ROWS = 8     # fewer, or from farther away with fewer than this, members share the units
+    SPLIT_WORK = 60000   # operations of a step below which one member does all of it
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
-    PACKED_ROWS = 24     # of all steps; below, packing for one run costs more than it gains, and
-    NEAR = 1 << 20       # so it does for two rows, if the weights have more bytes than this
+    PACKED_ROWS = 24     # of all steps, from which packing for one run gains more than it costs
+    NEAR = 1 << 20       # bytes of weights above which that is not so for two rows
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
     STEP_ROWS = 4        # of a single step, that are worth a member
     DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots
 
 CELLS = {"rnn_tanh": (CELL_RNN_TANH, 1), "rnn_relu": (CELL_RNN_RELU, 1), "lstm": (CELL_LSTM, 4),
          "gru": (CELL_GRU, 3), "gru_before": (CELL_GRU_BEFORE, 3)}
-
-
-cdef isize filled(isize n):
-    return (n + UNIT - 1) // UNIT * UNIT
 
 
 cdef isize odd_lines(isize n, isize itemsize):
@@ -100,14 +96,10 @@ cdef class Recurrence(Op):
         self.steps = self.T
         self.work = 2.0 * self.T * self.G * self.H * (self.I + self.H) + 50.0 * self.T * self.H
         cdef isize chunk_rows = self.chunk * rows, gates = self.G * self.H
-        if self.is_double:
-            self.scratch_size = max(f64.gemm_scratch(gates, self.I, self.T * rows),
-                                    f64.gemm_scratch(gates, self.H, self.T * rows),
-                                    f64.gemm_scratch(chunk_rows, gates, max(self.I, self.H)))
-        else:
-            self.scratch_size = max(f32.gemm_scratch(gates, self.I, self.T * rows),
-                                    f32.gemm_scratch(gates, self.H, self.T * rows),
-                                    f32.gemm_scratch(chunk_rows, gates, max(self.I, self.H)))
+        self.scratch_size = max(gemm_scratch(self.is_double, gates, self.I, self.T * rows),
+                                gemm_scratch(self.is_double, gates, self.H, self.T * rows),
+                                gemm_scratch(self.is_double, chunk_rows, gates,
+                                             max(self.I, self.H)))
         self.scratch_size = max(self.scratch_size, DX_ROWS * self.I) * itemsize
 
     def find_memory(self, plan, isize itemsize):
@@ -250,14 +242,10 @@ cdef void pack_gates(Recurrence op, Shard *s, int part, int parts, real *packed,
         n = gates_together(op, at, g, op.G, s.whole)
         units = n * op.H if s.whole else s.end - s.begin
         if units > 0:
-            gemm_pack(packed + (g * filled_units(op.H) + s.begin) * K,
+            gemm_pack(packed + (g * filled(op.H) + s.begin) * K,
                       weight + (g * op.H + s.begin) * K, 1, K, units, K, op.most,
                       part if s.whole else 0, parts if s.whole else 1)
         g += n
-
-
-cdef inline isize filled_units(isize n) noexcept nogil:
-    return (n + UNIT - 1) // UNIT * UNIT
 
 
 cdef void multiply_weights(Recurrence op, Shard *s, real *z, const real *a, isize lda, isize rows,
@@ -298,7 +286,7 @@ cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize 
         return
     if op.packs if of_x else op.packs_hh:
         packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
-        gemm_packed(z, op.ldz, a, lda, packed + (gate * filled_units(op.H) + s.begin) * K, op.most,
+        gemm_packed(z, op.ldz, a, lda, packed + (gate * filled(op.H) + s.begin) * K, op.most,
                     rows, units, K, not of_x, addend)
         return
     weight += (gate * op.H + s.begin) * K
@@ -318,7 +306,7 @@ cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nog
     while g < op.G:
         n = gates_together(op, op.h_at, g, op.G, True)
         if units > 0:
-            gemm_pack(packed + g * op.H * filled_units(op.H) + s.begin * n * op.H,
+            gemm_pack(packed + g * op.H * filled(op.H) + s.begin * n * op.H,
                       <const real *> op.weight_hh.data + g * op.H * op.H + s.begin, op.H, 1,
                       units, n * op.H, op.most, run.member if s.whole else 0,
                       run.members if s.whole else 1)
@@ -327,7 +315,7 @@ cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nog
     g = 0
     while g < op.G and op.x.grad != NULL:
         n = gates_together(op, op.x_at, g, op.G, True)
-        gemm_pack(packed + g * op.H * filled_units(op.I),
+        gemm_pack(packed + g * op.H * filled(op.I),
                   <const real *> op.weight_ih.data + g * op.H * op.I, op.I, 1, op.I, n * op.H,
                   op.most, run.member, run.members)
         g += n
@@ -342,7 +330,7 @@ cdef void multiply_transposed(Recurrence op, Shard *s, real *dh, isize ldd, cons
         n = gates_together(op, op.h_at, gate, op.G, True)
         if s.end > s.begin:
             gemm_packed(dh + s.begin, ldd, dz + op.h_at[gate], op.ldz,
-                        packed + gate * op.H * filled_units(op.H) + s.begin * n * op.H, op.most,
+                        packed + gate * op.H * filled(op.H) + s.begin * n * op.H, op.most,
                         rows, s.end - s.begin, n * op.H, add, <const real *> NULL)
         gate += n
         add = True

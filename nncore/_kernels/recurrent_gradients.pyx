@@ -2,20 +2,16 @@
 there: dx, and the sums over all steps dW and db. Sizes and names are those of recurrent.pyx and
 recurrence.pyx."""
 from libc.string cimport memset
-from nncore._kernels.op cimport Run, adds, share
+from nncore._kernels.op cimport UNIT, Run, adds, filled, share
 from nncore._kernels.products cimport gemm, gemm_packed, sum_rows
 from nncore._kernels.recurrence cimport (DX_ROWS, Recurrence, Shard, add_gradient, gates_together,
                                          get_shard, row_of, step_of, stored)
 from nncore._kernels.simd cimport CELL_GRU_BEFORE, isize, real
 
-cdef enum:
-    UNIT = 16
-
 
 cdef void input_gradient(Recurrence op, Run *run, Shard *s, real *_) noexcept nogil:
     """dx = dz W_ih, a few rows of it at a time, each then brought to its place."""
     cdef isize begin = 0, end = s.first[s.steps], row, t, r, g, n, b
-    cdef isize filled = (op.I + UNIT - 1) // UNIT * UNIT
     cdef real *found = <real *> run.scratch
     cdef real *dx = <real *> op.x.grad
     cdef real *z
@@ -29,9 +25,8 @@ cdef void input_gradient(Recurrence op, Run *run, Shard *s, real *_) noexcept no
         while g < op.G:
             n = gates_together(op, op.x_at, g, op.G, True)
             gemm_packed(found, op.I, z + op.x_at[g], op.ldz,
-                        <const real *> op.packed_ih.data + g * op.H * filled, op.most, row - begin,
-                        op.I,
-                        n * op.H, g > 0, <const real *> NULL)
+                        <const real *> op.packed_ih.data + g * op.H * filled(op.I), op.most,
+                        row - begin, op.I, n * op.H, g > 0, <const real *> NULL)
             g += n
         for r in range(begin, row):
             while r >= s.first[t + 1]:

@@ -9,7 +9,6 @@ cdef extern from "simd/simd.h" nogil:
     ctypedef Py_ssize_t isize
     enum:
         ACTIVATION_USES_X
-        ACTIVATION_USES_Y
     ctypedef struct pool_windows:
         isize H, W, C, P, Q, kh, kw, sh, sw, top, left
     ctypedef struct f32_activation:

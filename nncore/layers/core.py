@@ -113,11 +113,16 @@ class Dropout(Layer):
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
-        if not plan.training or self.rate == 0:
-            return x
-        keep, y = plan.tensor(x.shape, itemsize=1), plan.tensor(x.shape)
-        plan.add(DropoutOp(x, keep, y, self.rate, plan.next_stream()))
-        return y
+        return dropped(plan, x, self.rate)
+
+
+def dropped(plan: Plan, x: Tensor, rate: float) -> Tensor:
+    """x after a dropout of this rate, which is x itself in inference."""
+    if not plan.training or rate == 0:
+        return x
+    keep, y = plan.tensor(x.shape, itemsize=1), plan.tensor(x.shape)
+    plan.add(DropoutOp(x, keep, y, rate, plan.next_stream()))
+    return y
 
 
 @layer

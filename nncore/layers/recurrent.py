@@ -11,6 +11,7 @@ from nncore import initializers
 from nncore._kernels.recurrent import Recurrent as RecurrentOp
 from nncore._names import boolean, lookup, positive_int, rate, settle
 from nncore.layers.base import Layer, layer
+from nncore.layers.core import dropped
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
@@ -146,8 +147,7 @@ class Recurrence(Layer):
         before = plan.states_before(self, states, self.states, self.units)
         carries = len(before) > len(states)
         weights = self._weights(plan, x.shape[1])
-        if plan.training and self.dropout:
-            x = dropped(plan, x, self.dropout)
+        x = dropped(plan, x, self.dropout)
         y = last = cell = None
         if self.return_sequences:
             y = plan.tensor((x.shape[0], self.units))
@@ -189,15 +189,6 @@ def with_states(inputs: Any, initial_state: Any) -> Any:
 
 def one_or_tuple(values: list[Tensor]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
-
-
-def dropped(plan: Plan, x: Tensor, rate: float) -> Tensor:
-    """x after a dropout of this rate."""
-    from nncore._kernels.dropout import Dropout
-
-    keep, y = plan.tensor(x.shape, itemsize=1), plan.tensor(x.shape)
-    plan.add(Dropout(x, keep, y, rate, plan.next_stream()))
-    return y
 
 
 @layer

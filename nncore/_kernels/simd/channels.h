@@ -10,9 +10,9 @@ ALWAYS_INLINE void NAME(add_to_doubles)(double *sum, NAME(vec) part, isize n)
     for (isize i = 0; i < n; i++) sum[i] += (double)part[i];
 }
 
-/* s (C) += sum of x - shift;  q (C) += sum of (x - shift)^2 */
-static void NAME(channel_moments)(double *s, double *q, const REAL *x, const REAL *shift, isize P,
-                                  isize C)
+/* s (C) += sum of a;  q (C) += sum of a (x - shift), where a is dy or, without one, x - shift */
+ALWAYS_INLINE void NAME(channel_sums)(double *s, double *q, const REAL *dy, const REAL *x,
+                                      const REAL *shift, isize P, isize C)
 {
     for (isize p = 0; p < P; p += CHANNEL_RUN) {
         const isize end = MIN(P, p + CHANNEL_RUN);
@@ -22,54 +22,33 @@ static void NAME(channel_moments)(double *s, double *q, const REAL *x, const REA
             const NAME(vec) zero = NAME(load_part)(shift + c, m);
             NAME(vec) first[4] = {0}, second[4] = {0};
             isize i = p;
+#define ADD(u, at)                                                                                 \
+    const NAME(vec) d = NAME(load_part)(x + (at) * C + c, m) - zero;                               \
+    const NAME(vec) a = dy ? NAME(load_part)(dy + (at) * C + c, m) : d;                            \
+    first[u] += a;                                                                                 \
+    second[u] += a * d;
             for (; i + 4 <= end; i += 4) {
 #pragma GCC unroll 4
-                for (int u = 0; u < 4; u++) {
-                    const NAME(vec) d = NAME(load_part)(x + (i + u) * C + c, m) - zero;
-                    first[u] += d;
-                    second[u] += d * d;
-                }
+                for (int u = 0; u < 4; u++) { ADD(u, i + u) }
             }
-            for (; i < end; i++) {
-                const NAME(vec) d = NAME(load_part)(x + i * C + c, m) - zero;
-                first[0] += d;
-                second[0] += d * d;
-            }
+            for (; i < end; i++) { ADD(0, i) }
+#undef ADD
             NAME(add_to_doubles)(s + c, (first[0] + first[1]) + (first[2] + first[3]), n);
             NAME(add_to_doubles)(q + c, (second[0] + second[1]) + (second[2] + second[3]), n);
         }
     }
 }
 
-/* s (C) += sum of dy;  q (C) += sum of dy (x - mean) */
+static void NAME(channel_moments)(double *s, double *q, const REAL *x, const REAL *shift, isize P,
+                                  isize C)
+{
+    NAME(channel_sums)(s, q, NULL, x, shift, P, C);
+}
+
 static void NAME(channel_products)(double *s, double *q, const REAL *dy, const REAL *x,
                                    const REAL *mean, isize P, isize C)
 {
-    for (isize p = 0; p < P; p += CHANNEL_RUN) {
-        const isize end = MIN(P, p + CHANNEL_RUN);
-        for (isize c = 0; c < C; c += LANES) {
-            const isize n = MIN(LANES, C - c);
-            const NAME(mask) m = NAME(mask_first)(n);
-            const NAME(vec) zero = NAME(load_part)(mean + c, m);
-            NAME(vec) first[4] = {0}, second[4] = {0};
-            isize i = p;
-            for (; i + 4 <= end; i += 4) {
-#pragma GCC unroll 4
-                for (int u = 0; u < 4; u++) {
-                    const NAME(vec) d = NAME(load_part)(dy + (i + u) * C + c, m);
-                    first[u] += d;
-                    second[u] += d * (NAME(load_part)(x + (i + u) * C + c, m) - zero);
-                }
-            }
-            for (; i < end; i++) {
-                const NAME(vec) d = NAME(load_part)(dy + i * C + c, m);
-                first[0] += d;
-                second[0] += d * (NAME(load_part)(x + i * C + c, m) - zero);
-            }
-            NAME(add_to_doubles)(s + c, (first[0] + first[1]) + (first[2] + first[3]), n);
-            NAME(add_to_doubles)(q + c, (second[0] + second[1]) + (second[2] + second[3]), n);
-        }
-    }
+    NAME(channel_sums)(s, q, dy, x, mean, P, C);
 }
 
 /* y = (x - mean) scale + offset, channel by channel; y may be x */

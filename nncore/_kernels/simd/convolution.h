@@ -1,9 +1,9 @@
 /* Template: convolution as a product in registers (conv_pass of simd.h gives the shapes).
  *
  * A tile is R pixels of a row of y times W vectors of its channels; the sum runs over the taps
- * (i, j) and the channels c, each number of x broadcast times a vector of packed weights, like the
- * tiles of gemm.h. What differs is where x is (convolution_source.h): where a row of a window is
- * contiguous, the sum is KH long pieces.
+ * (i, j) and the channels c, each number of x broadcast times a vector of packed weights, by the
+ * steps of gemm_tiles.h. What differs is where x is (convolution_source.h): where a row of a window
+ * is contiguous, the sum is KH long pieces.
  *
  * An element of y is one sum in the order i, j, c, so its bits do not depend on units or tiles;
  * where windows reach over the border, in the order j, i, c (column_to_begin). */

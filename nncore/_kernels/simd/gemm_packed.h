@@ -1,6 +1,6 @@
 /* Template: C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)] for a B that is multiplied many times, as
  * the weights of a recurrent layer are once a step: B is brought into the order in which the tiles
- * of gemm.h read it, once. The depths, and so the sums, are those of gemm.h.
+ * read it, once. The depths, and so the sums, are those of gemm.h.
  *
  * A B that does not stay in L2 is asked for a panel ahead: 2048 x 2048 with 256 rows, 138 GFLOP/s
  * become 148 (Sapphire Rapids, peak 176); where it stays there, asking would cost 1 %.
@@ -14,12 +14,6 @@
 static isize NAME(gemm_packed_size)(isize N, isize K)
 {
     return (N + LANES - 1) / LANES * LANES * K;
-}
-
-ALWAYS_INLINE isize NAME(gemm_depth)(isize K)
-{
-    const isize depths = pieces(K, DEPTH);
-    return depths == 1 ? K : pieces(K, 8 * depths) * 8;
 }
 
 /* The `part`-th of `parts` shares of the panels. */
@@ -67,12 +61,7 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
                 t.ahead = (NAME(stretch)){packed + t.K * W * LANES, t.K, W * LANES, W * LANES, 0};
                 t.ahead.share = t.K * t.rows / M + 1;
             }
-            switch (W) {
-                case 1: NAME(tile_column_1)(&t); break;
-                case 2: NAME(tile_column_2)(&t); break;
-                case 3: NAME(tile_column_3)(&t); break;
-                default: NAME(tile_column_4)(&t); break;
-            }
+            NAME(tile_columns)(&t, W);
             packed += t.K * W * LANES;
             vectors -= W;
             n += columns;

@@ -55,6 +55,9 @@
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define BLOCK ((int)(16 / sizeof(REAL)))
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
+#error "nncore needs GCC 12 or newer, or Clang"
+#endif
 /* The lanes of two vectors, numbered through, in the order of the list: SHUFFLE(a, b, list). */
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 /* The list f(first lane) of every block. */

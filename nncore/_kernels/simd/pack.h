@@ -1,4 +1,4 @@
-/* Template: copies of pieces of A and B in the order in which the tiles of gemm.h read them. */
+/* Template: copies of pieces of A and B in the order in which the tiles of a product read them. */
 
 /* panel (K, width) = B (K, n), n <= width, width a multiple of LANES. Columns from n on hold
  * anything finite or not: they are computed with, and never stored. */

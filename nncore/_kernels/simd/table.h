@@ -4,6 +4,8 @@
 #include "pack.h"
 #include "finish.h"
 
+#include "gemm_tiles.h"
+
 #include "gemm.h"
 #include "gemm_dot.h"
 #include "gemm_packed.h"

@@ -5,8 +5,8 @@
  * ceil(OH/4) ceil(OW/4) an image, numbered image by image and row by row.
  *
  * Block by block of T tiles: transform them, v (36; T,C); 36 products m (36; T,O) = v u with the
- * transformed weights u (36; C,O), in the tiles of gemm.h; transform m into y. The gradient of w
- * is the same backwards: u (36; O,C) = the sum over all tiles of z (36; T,O)^T v.
+ * transformed weights u (36; C,O), in the tiles of gemm_tiles.h; transform m into y. The gradient
+ * of w is the same backwards: u (36; O,C) = the sum over all tiles of z (36; T,O)^T v.
  *
  * Members share the tiles or the output channels. An element of y is a sum over c in a fixed
  * order, so its bits depend on neither. */
@@ -135,7 +135,7 @@ static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(place
 /* ---- products ---- */
 
 /* c (36; M,N) = a (36; M,K) b (36; K,N) [+ c], a with row and column strides, N in panels of at
- * most WIDTH vectors: tiles of gemm.h without its packing, as all three are small and packed. */
+ * most WIDTH vectors: tiles without gemm.h's packing, as all three are small and packed. */
 static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isize acs,
                                   NAME(planes) b, isize M, isize N, isize K, int add)
 {
@@ -149,11 +149,7 @@ static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isi
             const isize W = pieces(left, panels), tiles = pieces(M, TILE_ROWS(W));
             t.rows = pieces(M, tiles);
             t.longer = M - tiles * (t.rows - 1);
-            switch (W) {
-                case 1: NAME(tile_column_1)(&t); break;
-                case 2: NAME(tile_column_2)(&t); break;
-                case 3: NAME(tile_column_3)(&t); break;
-            }
+            NAME(tile_columns)(&t, W);
             left -= W;
             t.c += W * LANES;
             t.b += W * LANES;

@@ -1,4 +1,4 @@
-# The passes of a convolution: see passes.pyx.
+# The passes of a convolution: see convolution_passes.pyx.
 from nncore._kernels.simd cimport conv_pass, isize
 
 cdef void set_blocks(conv_pass *p, isize most, isize least) noexcept nogil

@@ -1,4 +1,4 @@
-# The algorithms of convolution.pyx on units of work of a pass: see algorithms.pyx.
+# The algorithms of convolution.pyx on units of work of a pass: see convolution_algorithms.pyx.
 from nncore._kernels.simd cimport conv_pass, finish, isize, real
 
 cdef enum Algorithm:
