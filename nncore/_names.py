@@ -36,8 +36,11 @@ def lookup(kind: str, name: object, table: Mapping[str, T], owner: str = "") -> 
     )
 
 
-def resolve(kind: str, value: object, table: Mapping[str, type[T]], base: type[T]) -> T:
-    """Turn a name, or an object that already is a `base`, into an object.
+def resolve(
+    kind: str, value: object, table: Mapping[str, type[T]], base: type[T], owner: str = ""
+) -> T:
+    """Turn a name, or an object that already is a `base`, into an object; `owner` has the
+    argument, for the error.
 
     A name makes a new object with the default hyper-parameters of its class in `table`.
     Raises ValueError for an unknown name, TypeError for anything else.
@@ -48,10 +51,11 @@ def resolve(kind: str, value: object, table: Mapping[str, type[T]], base: type[T
     if isinstance(value, base):
         return value
     if isinstance(value, str):
-        return lookup(kind, value, table)()
+        return lookup(kind, value, table, owner)()
+    place = f"{owner}: " if owner else ""
     raise TypeError(
-        f"{kind} must be one of the names {', '.join(sorted(table))} or an object of the class "
-        f"{base.__name__}, received {received(value)}"
+        f"{place}{kind} must be one of the names {', '.join(sorted(table))} or an object of the "
+        f"class {base.__name__}, received {received(value)}"
     )
 
 

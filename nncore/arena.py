@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+MOST = 2**62  # bytes: more than there is
 
 
 @dataclass(eq=False)
@@ -36,20 +37,21 @@ def assign_offsets(storages: Sequence[Storage]) -> int:
     >>> assign_offsets([a, b, c]), a.offset, b.offset, c.offset
     (128, 0, 64, 0)
     """
-    placed: list[Storage] = []
-    total = 0
-    for storage in sorted(storages, key=lambda s: -s.size):
-        offset = 0
-        for other in placed:  # in order of offset: the first gap that is wide enough
-            if other.start <= storage.end and storage.start <= other.end:
-                if other.offset - offset >= storage.size:
-                    break
-                offset = max(offset, round_up(other.offset + other.size))
-        storage.offset = offset
-        placed.append(storage)
-        placed.sort(key=lambda s: s.offset)
-        total = max(total, round_up(offset + storage.size))
-    return total
+    count = len(storages)
+    first, last, low, high = np.zeros((4, count), np.int64)  # of those placed, in order of `low`
+    for n, storage in enumerate(sorted(storages, key=lambda s: -s.size)):
+        meets = (first[:n] <= storage.end) & (storage.start <= last[:n])
+        floors = np.concatenate(([0], np.maximum.accumulate(high[:n][meets])))
+        gaps = np.append(low[:n][meets], MOST) - floors
+        storage.offset = int(floors[np.argmax(gaps >= storage.size)])  # the first wide enough
+        at = int(np.searchsorted(low[:n], storage.offset, "right"))
+        top = round_up(storage.offset + storage.size)
+        for array, value in (
+            (first, storage.start), (last, storage.end), (low, storage.offset), (high, top)
+        ):  # fmt: skip
+            array[at + 1 : n + 1] = array[at:n]
+            array[at] = value
+    return int(high.max(initial=0))
 
 
 def round_up(size: int) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
     from nncore.plan import Plan
 
-STRETCH_BYTES = 32 << 20  # at most this much is converted at a time
+CONVERTED_BYTES = 32 << 20  # at most this much is converted at a time
 
 
 @dataclass(eq=False)
@@ -50,7 +50,7 @@ class Examples:
         if all(_is_readable(array) for array in arrays):
             return -(-self.rows // batch) * batch
         row = sum(8 * a.size // max(1, len(a)) for a in arrays)
-        return max(1, STRETCH_BYTES // max(1, row) // batch) * batch
+        return max(1, CONVERTED_BYTES // max(1, row) // batch) * batch
 
     def load(self, plan: Plan, first: int, end: int, order: np.ndarray | None = None) -> None:
         """Lets the plan read the examples first..end (of ``order``) as its rows 0..end-first."""
@@ -89,7 +89,7 @@ class Examples:
 
     def weigh_classes(self, class_weight: Any, owner: str, loss: Loss, output: Any) -> None:
         """Multiplies the weights by those of the classes that the (only) targets are."""
-        factors = _class_factors(owner, class_weight, self.targets[0], loss, output)
+        factors = _class_factors(owner, class_weight, self.targets[0], loss, output, self.lengths)
         if self.weight is not None:
             axes = (1,) * (factors.ndim - self.weight.ndim)
             factors = factors * self.weight.reshape(self.weight.shape + axes)
@@ -193,7 +193,7 @@ def examples(
         for i, array in enumerate(inputs):
             if not _is_mapped(array) and not all_finite(array):
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
-                bad = next(r for r in range(rows) if not np.isfinite(array[r]).all())
+                bad = next((r for r in range(rows) if not np.isfinite(array[r]).all()), 0)
                 raise ValueError(
                     f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
                     "needs finite numbers: clean the data or drop such rows"
@@ -207,11 +207,9 @@ def examples(
 
 
 def clean_input(x: np.ndarray, i: int, shapes: Shapes, lengths: np.ndarray) -> np.ndarray:
-    """Input number i without what in its padding an op would refuse."""
-    stepped = shapes.inputs[i][:1] == shapes.inputs[0][:1]
-    if not stepped or _is_mapped(x) or (shapes.tables[i] is None and all_finite(x)):
-        return x
-    return without_padding(x, lengths)
+    """Input number i with zeros for padding: what is there could reach a gradient as 0 NaN, in a
+    layer before the recurrent one. Files are read as they are."""
+    return without_padding(x, lengths) if shapes.sequences[i] and not _is_mapped(x) else x
 
 
 def _check_lookups(what: str, x: np.ndarray, layer: str, rows: int) -> None:
@@ -250,8 +248,8 @@ def _weights(owner, rows, sample_weight, outputs):
     return weight
 
 
-def _class_factors(owner, class_weight, target, loss, output):
-    """The weight of the class of each row (or row and time step)."""
+def _class_factors(owner, class_weight, target, loss, output, lengths):
+    """The weight of the class of each row (or row and time step); 1 beyond a sequence's end."""
     if not isinstance(class_weight, dict):
         raise TypeError(
             f"{owner}: received class_weight {received(class_weight)}; expected a dict of label "
@@ -267,7 +265,10 @@ def _class_factors(owner, class_weight, target, loss, output):
             f"{owner}: received class_weight with {loss!r} and y of shape {target.shape}, which "
             "has neither one class for each row nor is one-hot; use sample_weight"
         )
-    present = np.unique(labels)
+    there = np.ones(labels.shape, bool)
+    if lengths is not None and labels.ndim > 1:
+        there &= np.arange(labels.shape[1]) < lengths.reshape(-1, *(1,) * (labels.ndim - 1))
+    present = np.unique(labels[there])
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:
         raise ValueError(
@@ -277,7 +278,9 @@ def _class_factors(owner, class_weight, target, loss, output):
     factors = np.array(
         [real(owner, "class_weight", class_weight[n.item()], "[0, inf)") for n in present]
     )
-    return factors[np.searchsorted(present, labels)]
+    found = np.ones(labels.shape)
+    found[there] = factors[np.searchsorted(present, labels[there])]
+    return found
 
 
 def _is_one_hot(target: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncore._names import file_path
 from nncore.augmentation import augmented
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     import gzip  # not at the top: `import nncore` stays fast
     import zlib
 
-    with open(path, "rb") as plain:
+    with open(file_path("read_idx", path), "rb") as plain:
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
         try:

@@ -43,11 +43,19 @@ class Measures:
         for group, target, output in zip(self.groups, examples.targets, outputs, strict=True):
             weight = examples.step_weight(chosen, output) if group else None
             for metric in group:
-                metric.update(target[chosen], output, weight)
+                metric.update(_lent(target[chosen]), _lent(output), _lent(weight))
 
     def results(self) -> dict[str, float]:
         """name -> value."""
         return {name: metric.result() for name, metric in named(self.groups)}
+
+
+def _lent(array: Any) -> Any:
+    """A view that a metric of the user's cannot write to."""
+    if array is not None:
+        array = array.view()
+        array.flags.writeable = False
+    return array
 
 
 def try_metrics(model: Training, examples: data.Examples, shapes: Shapes) -> None:

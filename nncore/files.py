@@ -195,6 +195,8 @@ def _check(shapes: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
 
 # ---- objects as JSON: {"class": name, field: value, ...} -----------------------------------------
 
+NUMBER = "#"  # the key of a layer's number; no argument has such a name
+
 _MODULES = {
     layers: Layer,
     initializers: initializers.Initializer,
@@ -205,15 +207,23 @@ _MODULES = {
 }
 
 
-def _describe(value: Any) -> Any:
-    """A dataclass or a metric as a dict; numbers, strings and lists as they are."""
+def _describe(value: Any, known: dict[Layer, dict[str, Any]] | None = None) -> Any:
+    """A dataclass or a metric as a dict; numbers, strings and lists as they are. A layer that is
+    met again is {NUMBER: its number}: one object, one set of weights."""
+    known = {} if known is None else known
     if isinstance(value, (list, tuple)):
-        return [_describe(v) for v in value]
+        return [_describe(v, known) for v in value]
+    if isinstance(value, Layer) and value in known:
+        first = known[value]
+        return {NUMBER: first.setdefault(NUMBER, list(known).index(value))}
     if isinstance(value, metrics.Metric) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
-        arguments = {name: _describe(getattr(value, name)) for name in _arguments(value)}
-        return {"class": _class_name(value), **arguments}
+        found = {"class": _class_name(value)}
+        if isinstance(value, Layer):
+            known[value] = found
+        found |= {name: _describe(getattr(value, name), known) for name in _arguments(value)}
+        return found
     return value
 
 
@@ -241,23 +251,37 @@ def _class_name(value: Any) -> str:
     return cls.__name__
 
 
-def _construct(value: Any, custom: dict[str, type]) -> Any:
+def _construct(
+    value: Any, custom: dict[str, type], numbered: dict[int, Layer] | None = None
+) -> Any:
+    """What `_describe` described."""
+    numbered = {} if numbered is None else numbered
     if isinstance(value, list):
-        return tuple(_construct(v, custom) for v in value)
-    if not isinstance(value, dict) or "class" not in value:
+        return tuple(_construct(v, custom, numbered) for v in value)
+    if not isinstance(value, dict):
         return value
-    name = value["class"]
-    fields = {k: _construct(v, custom) for k, v in value.items() if k != "class"}
+    if "class" not in value:
+        return numbered[value[NUMBER]] if NUMBER in value else value
+    fields = {
+        k: _construct(v, custom, numbered) for k, v in value.items() if k not in ("class", NUMBER)
+    }
+    found = _class(value["class"], custom)(**fields)
+    if NUMBER in value:
+        numbered[value[NUMBER]] = found
+    return found
+
+
+def _class(name: str, custom: dict[str, type]) -> type:
     family, _, own = name.rpartition(".")
     for module, base in _MODULES.items():
         if family and module.__name__.rpartition(".")[2] == family:
             cls = getattr(module, own)
             if not (isinstance(cls, type) and issubclass(cls, base)):
                 raise ValueError(f"its description is damaged: {name!r} is no {base.__name__}")
-            return cls(**fields)
+            return cls
     if name not in custom:
         raise ValueError(f"the model uses {name!r}: pass custom={{{name!r}: {name}}} to nn.load")
-    return custom[name](**fields)
+    return custom[name]
 
 
 def _describe_graph(graph: Any) -> dict[str, Any]:
@@ -266,7 +290,7 @@ def _describe_graph(graph: Any) -> dict[str, Any]:
     return {
         "inputs": [list(symbol.shape) for symbol in inputs],
         "input_names": [symbol.name for symbol in inputs],
-        "layers": [_describe(layer) for layer in layers],
+        "layers": _describe(layers),
         "calls": calls,
         "outputs": outputs,
     }
@@ -276,7 +300,7 @@ def _build_graph(description: dict[str, Any], custom: dict[str, type]):
     shapes = description["inputs"]
     names = description.get("input_names", [None] * len(shapes))  # older files have none
     inputs = [Input(tuple(shape), name=name) for shape, name in zip(shapes, names, strict=True)]
-    layers = [_construct(layer, custom) for layer in description["layers"]]
+    layers = _construct(description["layers"], custom)
     graph = Graph.from_flat(inputs, layers, description["calls"], description["outputs"], "load")
     return graph.inputs, graph.outputs
 

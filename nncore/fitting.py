@@ -135,7 +135,7 @@ class Fit:
         if not measures:
             return RATES
         row = 8 * sum(int(np.prod(shape)) for shape in self.model._output_shapes)
-        return max(1, min(RATES, data.STRETCH_BYTES // (row * width)))
+        return max(1, min(RATES, data.CONVERTED_BYTES // (row * width)))
 
     def _steps(
         self,
@@ -154,13 +154,11 @@ class Fit:
             np.empty((end - first, *shape), model.dtype)
             for shape in (model._output_shapes if measures else ())
         ]
-        reached, loss, count, steps, status = plan.train(
-            first, end, width, rates, answers, model._passes, AIR, outputs
+        reached, self.total, self.count, steps, status = plan.train(
+            first, end, width, rates, answers, model._passes, AIR, self.total, self.count, outputs
         )
         model._passes += steps
         self.number += steps
-        self.total += loss
-        self.count += count
         if status:
             raise explain(plan, status, model._update.step + 1)
         return reached, outputs

@@ -85,9 +85,20 @@ class Graph:
             values.append(layers[layer]([value(number) for number in sources]))
         return cls(inputs, [value(number) for number in outputs], owner)
 
+    def sequences(self) -> list[bool]:
+        """Whether each input is a sequence of as many steps as the first: of vectors, or of
+        integers that an Embedding looks up. One of another kind is as wide by chance."""
+        steps = self.inputs[0].shape[:1]
+        looked_up = {x for _, s in self.nodes if isinstance(s.layer, Embedding) for x in s.inputs}
+        return [
+            x.shape[:1] == steps and (i == 0 or len(x.shape) > 1 or x in looked_up)
+            for i, x in enumerate(self.inputs)
+        ]
+
     def outputs_in_steps(self) -> list[bool]:
         """Whether each output still has the first input's steps, one answer for each."""
-        found: set[Symbol] = {x for x in self.inputs if x.shape[:1] == self.inputs[0].shape[:1]}
+        pairs = zip(self.inputs, self.sequences(), strict=True)
+        found: set[Symbol] = {x for x, is_sequence in pairs if is_sequence}
         for _, symbol in self.nodes:
             if symbol.layer.keeps_steps and not found.isdisjoint(symbol.inputs):
                 found.add(symbol)
@@ -99,15 +110,16 @@ class Graph:
 
 
 class Shapes(NamedTuple):
-    """What a network takes and gives: the shape of one row of each input and output, what each
-    output closes with (see `losses.closing`), whether it has the steps of the first input, for each
-    input the name and the number of rows of the Embedding that looks it up, if one does, and, for
-    messages, the layer that takes x."""
+    """What a network takes and gives: the shape of one row of each input and output; for each
+    output what it closes with (see `losses.closing`), and whether it has the steps of the first
+    input; for each input whether it is a sequence of them, and the name and the number of rows of
+    the Embedding that looks it up, if one does; and, for messages, the layer that takes x."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
     closing: list[tuple[str, bool]]
     in_steps: list[bool]
+    sequences: list[bool]
     tables: list[tuple[str, int] | None]
     first: str
 
@@ -129,6 +141,7 @@ class Shapes(NamedTuple):
             [y.shape for y in outputs],
             [closing(y) for y in outputs],
             graph.outputs_in_steps(),
+            graph.sequences(),
             [tables.get(symbol) for symbol in graph.inputs],
             first,
         )

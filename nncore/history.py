@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -80,29 +82,41 @@ class Progress:
 
     def begin(self, epoch: int) -> None:
         if self.shown:
-            from tqdm.auto import tqdm
+            with self._drawing():
+                from tqdm.auto import tqdm
 
-            self.bar = tqdm(
-                total=self.rows, desc=f"epoch {epoch + 1}/{self.epochs}", unit=" rows",
-                unit_scale=True, leave=True,
-                bar_format=BAR if self.rows else NO_TOTAL, **_size(),
-            )  # fmt: skip
+                self.bar = tqdm(
+                    total=self.rows, desc=f"epoch {epoch + 1}/{self.epochs}", unit=" rows",
+                    unit_scale=True, leave=True,
+                    bar_format=BAR if self.rows else NO_TOTAL, **_size(),
+                )  # fmt: skip
 
     def show(self, rows: int, logs: dict[str, float]) -> None:
         """``rows`` are done in this epoch."""
         if self.bar is not None:
-            self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=False)
-            self.bar.update(rows - self.bar.n)
+            with self._drawing():
+                self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=False)
+                self.bar.update(rows - self.bar.n)
 
     def end(self, logs: dict[str, float]) -> None:
         if self.bar is not None:
-            self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=True)
-            self.close()
+            with self._drawing():
+                self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=True)
+        self.close()
 
     def close(self) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with self._drawing():
+                self.bar.close()
             self.bar = None
+
+    @contextlib.contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """No training ends because of its bar: where that cannot be drawn there is none."""
+        try:
+            yield
+        except (AttributeError, OSError, ValueError):  # no stderr, a full disk, a closed file
+            self.shown, self.bar = False, None
 
 
 def _size() -> dict[str, int]:
@@ -118,4 +132,7 @@ def _has_screen() -> bool:
     """Whether someone watches: a terminal, or a notebook's kernel."""
     if "ipykernel" in sys.modules:
         return True
-    return bool(getattr(sys.stderr, "isatty", lambda: False)())
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, ValueError, OSError):  # none, or a closed one
+        return False

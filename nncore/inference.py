@@ -23,9 +23,9 @@ class Inference:
 
     # What Model brings along.
     dtype: np.dtype
-    size_for: Callable[[int], int]
-    borrow: Callable[[int], Any]
-    give_back: Callable[[int, Any], None]
+    _size_for: Callable[[int], int]
+    _borrow: Callable[[int], Any]
+    _give_back: Callable[[int, Any], None]
     __call__: Callable[..., Any]
     _parameters: Parameters
     _output_shapes: list[tuple[int, ...]]
@@ -39,7 +39,8 @@ class Inference:
 
         x: (rows, *input shape), any real numbers, a memory-mapped file too; a list of arrays for
         several inputs. lengths: as in `fit`. Returns an array (rows, *output shape), or a list of
-        them. NaN passes through. Works before `compile`.
+        them. NaN passes through. Works before `compile`. ValueError for another shape, TypeError
+        for what are no numbers.
         """
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
@@ -66,8 +67,8 @@ class Inference:
                 if table is not None and counts is not None:  # padding may be no row of it
                     arrays[i] = data.clean_input(arrays[i], i, self._shapes, counts)
             return self._infer_padded([*arrays, counts])
-        size = self.size_for(rows)
-        plan = self.borrow(size)
+        size = self._size_for(rows)
+        plan = self._borrow(size)
         if plan is None:
             plan = Plan(self._ready("model(x)"), self._parameters, "inference", 1 << size)
         try:
@@ -78,11 +79,11 @@ class Inference:
                     return y
             return self._run_inference(plan, plan.inputs, arrays)
         finally:
-            self.give_back(size, plan)
+            self._give_back(size, plan)
 
     def _infer_padded(self, arrays: list[Any]) -> Any:
         """The output for sequences of unequal lengths, which are the last of the arrays."""
-        size = self.size_for(len(arrays[0]))
+        size = self._size_for(len(arrays[0]))
         idle = self._padded_plans.setdefault(size, [])
         try:
             plan = idle.pop()

@@ -294,8 +294,9 @@ _NAMES: dict[str, type[Initializer]] = {
 }
 
 
-def get(initializer: str | Initializer | Callable[..., Any]) -> Callable[..., Any]:
+def get(initializer: str | Initializer | Callable[..., Any], owner: str = "") -> Callable[..., Any]:
     """Return the initializer of a name; an object or a function `f(shape, rng)` stays itself.
+    `owner` is whose argument it is, for the error.
 
     Raises ValueError for an unknown name, TypeError for what is neither.
 
@@ -304,7 +305,7 @@ def get(initializer: str | Initializer | Callable[..., Any]) -> Callable[..., An
     """
     if callable(initializer) and not isinstance(initializer, type):
         return initializer
-    return resolve("initializer", initializer, _NAMES, Initializer)
+    return resolve("initializer", initializer, _NAMES, Initializer, owner)
 
 
 def checked(parameter: str, initializer: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,6 @@ that is a mean is sum(w value) / sum(w).
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -132,6 +131,12 @@ class CrossEntropy(Loss):
     Targets: class labels, integers 0 <= label < C, shape (rows,), or probabilities (one-hot,
     say), shape (rows, C); time axes may stand between. With ``label_smoothing`` s the targets
     are (1 - s) t + s / C (Szegedy et al. 2016). ValueError for labels out of range.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((1,)), nn.Dense(2, kernel_initializer="ones")])
+    >>> model.compile("sgd", "cross_entropy")
+    >>> round(model.gradients([[5.0]], [1])[0], 4)
+    0.6931
     """
 
     of_classes: ClassVar[bool] = True
@@ -197,6 +202,14 @@ class BinaryCrossEntropy(Loss):
 
     Targets: 0..1 of the output's shape; (rows,) for an output (rows, 1). With
     ``label_smoothing`` s the targets are (1 - s) t + s / 2.
+
+    ValueError for targets below 0 or above 1, or of another shape.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((1,)), nn.Dense(1, kernel_initializer="ones")])
+    >>> model.compile("sgd", "binary_cross_entropy")
+    >>> round(model.gradients([[0.0]], [1])[0], 4)
+    0.6931
     """
 
     label_smoothing: float = 0.0
@@ -232,30 +245,61 @@ class BinaryCrossEntropy(Loss):
 class _Regression(Loss):
     """A distance of prediction and target, mean over all numbers."""
 
+    distance: ClassVar[str]
+
     def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        distance = {"MeanSquaredError": "mse", "MeanAbsoluteError": "mae", "Huber": "huber"}
-        options = dataclasses.asdict(self)
         sums = plan.tensor((), itemsize=8)
-        plan.add(
-            Regression(x, target, weight, sums, distance=distance[type(self).__name__], **options)
-        )
+        options = {"delta": self.delta} if isinstance(self, Huber) else {}
+        plan.add(Regression(x, target, weight, sums, distance=self.distance, **options))
         return x
 
 
 @layer
 class MeanSquaredError(_Regression):
-    """(x - t)^2, mean over all numbers. Targets have the output's shape."""
+    """(x - t)^2, mean over all numbers. Targets have the output's shape.
+
+    ValueError for targets of another shape.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((1,)), nn.Dense(1, kernel_initializer="ones")])
+    >>> model.compile("sgd", "mse")
+    >>> round(model.gradients([[1.0], [2.0]], [1.0, 4.0])[0], 4)
+    2.0
+    """
+
+    distance: ClassVar[str] = "mse"
 
 
 @layer
 class MeanAbsoluteError(_Regression):
-    """|x - t|, mean over all numbers. Targets have the output's shape."""
+    """|x - t|, mean over all numbers. Targets have the output's shape.
+
+    ValueError for targets of another shape.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((1,)), nn.Dense(1, kernel_initializer="ones")])
+    >>> model.compile("sgd", "mae")
+    >>> round(model.gradients([[1.0], [2.0]], [1.0, 4.0])[0], 4)
+    1.0
+    """
+
+    distance: ClassVar[str] = "mae"
 
 
 @layer
 class Huber(_Regression):
-    """(x - t)^2 / 2 where |x - t| <= delta, delta (|x - t| - delta / 2) beyond (Huber 1964)."""
+    """(x - t)^2 / 2 where |x - t| <= delta, delta (|x - t| - delta / 2) beyond (Huber 1964).
 
+    Targets have the output's shape. ValueError for another one, or delta <= 0.
+
+    >>> import nncore as nn
+    >>> model = nn.Sequential([nn.Input((1,)), nn.Dense(1, kernel_initializer="ones")])
+    >>> model.compile("sgd", nn.losses.Huber(delta=1.0))
+    >>> round(model.gradients([[1.0], [2.0]], [1.0, 4.0])[0], 4)
+    0.75
+    """
+
+    distance: ClassVar[str] = "huber"
     delta: float = 1.0
 
     def __post_init__(self) -> None:

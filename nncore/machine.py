@@ -27,6 +27,7 @@ def set_num_threads(n: int) -> None:
     """How many threads a plan may use at most, for all models of this process.
 
     More than there are processors do no harm, and no good: a plan takes as many as there are.
+    ValueError for n < 1, TypeError for what is no integer.
     """
     asked = min(positive_int("set_num_threads", "n", n), 1 << 20)
     threads.configure(asked, processors())

@@ -84,6 +84,7 @@ class Model(Training, Inference, Streaming, Entry):
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
+        self._forward_step = 0  # how many the optimizer had done then
         self._parameters = Parameters(self.dtype)
         self._reset_training()
 
@@ -200,13 +201,19 @@ class Model(Training, Inference, Streaming, Entry):
 
     def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:
         """The output for x; if ``training`` with dropout and the statistics of this batch, which
-        running statistics follow, and remembered for `backward`. lengths: as in `fit`."""
+        running statistics follow, and remembered for `backward`.
+
+        x: (rows, *input shape), or a list of such; lengths: as in `fit`. Returns (rows, *output
+        shape), or a list of such. ValueError for another shape, TypeError for what are no numbers.
+        """
         if not boolean("forward", "training", training):
             self._forward_plan = None
             return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
         counts = lengths_of("forward", lengths, arrays[0])
+        if counts is not None:
+            arrays = [data.clean_input(x, i, self._shapes, counts) for i, x in enumerate(arrays)]
         with self._exclusive():
             self._forward_plan = None
             plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
@@ -225,16 +232,25 @@ class Model(Training, Inference, Streaming, Entry):
             if status:
                 plan.fail(status)
             plan.commit()
-            self._forward_plan = plan
+            self._forward_plan, self._forward_step = plan, self._steps_done()
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
     def backward(self, dy: Any) -> Any:
         """From the gradient of a loss with respect to the last `forward`'s output, fills
-        ``grads`` and returns the gradient with respect to its input."""
+        ``grads`` and returns the gradient with respect to its input.
+
+        dy: (rows, *output shape), or a list of such; dx: (rows, *input shape), or a list.
+        RuntimeError unless a forward(x, training=True) came just before; ValueError for another
+        shape.
+        """
         plan = self._forward_plan
         if plan is None:
             raise RuntimeError("backward: call forward(x, training=True) before each backward(dy)")
+        if self._forward_step != self._steps_done():
+            raise RuntimeError(
+                "backward: the parameters took a step since forward; call forward(x) again"
+            )
         rows = plan.batch_rows
         dys = as_list("dy", dy, len(plan.outputs))
         for i, (y, value) in enumerate(zip(plan.outputs, dys, strict=True)):
@@ -265,8 +281,15 @@ class Model(Training, Inference, Streaming, Entry):
             ]
         return dxs[0] if len(dxs) == 1 else dxs
 
+    def _steps_done(self) -> int:
+        return 0 if self._update is None else self._update.step
+
     def apply_gradients(self) -> None:
-        """One step of the compiled optimizer with the gradients in ``grads``."""
+        """One step of the compiled optimizer with the gradients in ``grads``.
+
+        RuntimeError before `compile`; NonFiniteError, and no change, where a gradient is NaN or
+        infinite; ValueError for LBFGS.
+        """
         self._needs_compile("apply_gradients")
         if self._update is None:
             raise ValueError("apply_gradients: LBFGS needs the whole data set: use fit")
@@ -292,10 +315,11 @@ class Model(Training, Inference, Streaming, Entry):
         ``training_state`` also the optimizer's moments, its step and the random generators, so
         that training goes on from the file to the bit as it would have without it (to rounding,
         where it had batches of more rows before: plans for those stay, and add up otherwise).
+        OSError where it cannot be written: what was there before stays.
         """
         from nncore import files
 
-        files.save(self, path, training_state)
+        files.save(self, path, boolean("save", "training_state", training_state))
 
     def save_weights(self, path: Any) -> None:
         """Writes the parameters (and buffers) by name to a .safetensors file, atomically."""
@@ -309,6 +333,7 @@ class Model(Training, Inference, Streaming, Entry):
         from nncore import files
 
         files.load_weights(self, path)
+        self._forward_plan = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = {k: v for k, v in self.__dict__.items() if k not in _PLANS}

@@ -100,7 +100,15 @@ class Optimizer:
 @dataclasses.dataclass(eq=False, repr=False)
 class SGD(Optimizer):
     """m = momentum m + g; p -= rate m, or with ``nesterov`` p -= rate (g + momentum m)
-    (Sutskever et al. 2013)."""
+    (Sutskever et al. 2013).
+
+    ValueError for nesterov without momentum, or a number out of range; TypeError for what is no
+    number.
+
+    >>> import nncore as nn
+    >>> nn.SGD(0.1, momentum=0.9, nesterov=True).momentum
+    0.9
+    """
 
     momentum: float = 0.0
     nesterov: bool = False
@@ -115,7 +123,14 @@ class SGD(Optimizer):
 @dataclasses.dataclass(eq=False, repr=False)
 class Adam(Optimizer):
     """m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
-    p -= rate m' / (sqrt(v') + epsilon), m' and v' without their bias to zero (Kingma, Ba 2015)."""
+    p -= rate m' / (sqrt(v') + epsilon), m' and v' without their bias to zero (Kingma, Ba 2015).
+
+    ValueError for a number out of range, TypeError for what is no number.
+
+    >>> import nncore as nn
+    >>> nn.Adam(nn.schedules.CosineDecay(1e-3, 1000), clipnorm=1.0).clipnorm
+    1.0
+    """
 
     learning_rate: Any = 1e-3
     beta_1: float = 0.9
@@ -131,7 +146,14 @@ class Adam(Optimizer):
 @dataclasses.dataclass(eq=False, repr=False)
 class AdamW(Adam):
     """Adam whose weight decay leaves the gradient alone: p -= rate weight_decay p
-    (Loshchilov, Hutter 2019)."""
+    (Loshchilov, Hutter 2019).
+
+    ValueError for a number out of range, TypeError for what is no number.
+
+    >>> import nncore as nn
+    >>> nn.AdamW(1e-3, weight_decay=0.01).weight_decay
+    0.01
+    """
 
     weight_decay: float = dataclasses.field(default=0.004, kw_only=True)
     decoupled: ClassVar[bool] = True
@@ -140,7 +162,14 @@ class AdamW(Adam):
 @dataclasses.dataclass(eq=False, repr=False)
 class RMSprop(Optimizer):
     """v = rho v + (1 - rho) g^2; p -= rate g / (sqrt(v) + epsilon), through a momentum buffer
-    if ``momentum`` > 0 (Hinton 2012)."""
+    if ``momentum`` > 0 (Hinton 2012).
+
+    ValueError for a number out of range, TypeError for what is no number.
+
+    >>> import nncore as nn
+    >>> nn.RMSprop(1e-3, momentum=0.9).rho
+    0.9
+    """
 
     learning_rate: Any = 1e-3
     rho: float = 0.9
@@ -151,7 +180,14 @@ class RMSprop(Optimizer):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Adagrad(Optimizer):
-    """v += g^2; p -= rate g / (sqrt(v) + epsilon) (Duchi et al. 2011)."""
+    """v += g^2; p -= rate g / (sqrt(v) + epsilon) (Duchi et al. 2011).
+
+    ValueError for a number out of range, TypeError for what is no number.
+
+    >>> import nncore as nn
+    >>> nn.Adagrad(0.01).learning_rate
+    0.01
+    """
 
     learning_rate: Any = 1e-3
     epsilon: float = 1e-7
@@ -163,7 +199,15 @@ class LBFGS(Optimizer):
     """L-BFGS on the whole data set at once, by `scipy.optimize.minimize`: for small networks and
     smooth losses. Each of `fit`'s epochs is one of its iterations; batch_size only bounds the
     memory of a pass. ``history_size``: vectors kept of the past. Its line search finds the
-    length of each step, so there is no learning rate. (Liu, Nocedal 1989)"""
+    length of each step, so there is no learning rate. (Liu, Nocedal 1989)
+
+    ValueError for clipnorm, for a number out of range, and from the steps that see a batch only
+    (`train_on_batch`, `apply_gradients`); TypeError for what is no number.
+
+    >>> import nncore as nn
+    >>> nn.LBFGS(history_size=20).history_size
+    20
+    """
 
     learning_rate: Any = dataclasses.field(default=None, init=False)
     history_size: int = 10
@@ -171,7 +215,8 @@ class LBFGS(Optimizer):
 
     def __post_init__(self) -> None:
         real("LBFGS", "weight_decay", self.weight_decay, "[0, inf)")
-        positive_int("LBFGS", "history_size", self.history_size)
+        size = positive_int("LBFGS", "history_size", self.history_size)
+        object.__setattr__(self, "history_size", size)
         real("LBFGS", "tolerance", self.tolerance, "[0, inf)")
         if self.clipnorm is not None:
             raise ValueError("LBFGS: received clipnorm; its line search needs the true gradient")

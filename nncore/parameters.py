@@ -84,6 +84,11 @@ class Parameters:
                 f"shape {known[0]} for the first input and would need {shape} for the second"
             )
 
+    def shape_of(self, name: str, trainable: bool) -> tuple[int, ...] | None:
+        """The shape that was declared, None if none was."""
+        found = (self.specs if trainable else self.buffer_specs).get(name)
+        return found and found[0]
+
     def allocate(self) -> None:
         """Makes the vectors (zeros) and the views."""
         self._places, size = self._lay_out(self.specs)

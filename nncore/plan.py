@@ -95,7 +95,10 @@ class Plan(Steps, Loop):
             self.lengths = self._extra_input(())
         if lengths or steps is not None:
             self._steps = steps or graph.inputs[0].shape[0]
-            self._in_steps = {y for y in values.values() if y.shape[:1] == (self._steps,)}
+            pairs = zip(values.values(), graph.sequences(), strict=True)
+            self._in_steps = {
+                x for x, is_sequence in pairs if is_sequence or (steps and x.shape[:1] == (steps,))
+            }
         self.node_shapes = []  # (name, symbol, output shape) of each call of a layer
         for name, symbol in graph.nodes:
             result = self.call(symbol.layer, name, *map(value, symbol.inputs))
@@ -126,6 +129,12 @@ class Plan(Steps, Loop):
         path = ".".join([*self._path, name])
         if self.purpose == "declare":  # refuses another shape
             self.parameters.declare(path, shape, initializer, trainable)
+        elif self.parameters.shape_of(path, trainable) != tuple(shape):
+            raise ValueError(
+                f"layer {'.'.join(self._path)!r}: its parameter {name!r} was declared as "
+                f"{self.parameters.shape_of(path, trainable)} and is {tuple(shape)} now; layers do "
+                "not change: build a new model"
+            )
         if path not in self._parameters:
             tensor = Tensor(self._possible(shape), self.dtype.itemsize, path)
             if self.purpose != "declare":
@@ -242,6 +251,10 @@ class Plan(Steps, Loop):
                     f"batch axis); expected at least {least_axes} axes"
                 )
         return inputs
+
+    def above_zero(self, epsilon: float) -> float:
+        """An epsilon that is not 0 among the plan's numbers."""
+        return max(epsilon, float(np.finfo(self.dtype).tiny))
 
     @property
     def largest_integer(self) -> int:

@@ -36,7 +36,7 @@ class StepPlan(Plan):
         """x has no axis for the one step."""
         if not shape:
             raise ValueError("step: this network's input has no steps; call the model")
-        gather = Gather(self.tensor(shape[1:]))
+        gather = Gather(self.tensor(shape[1:]), True, False)  # NaN passes through
         self.inputs.append(gather)
         self.ops.append(gather)
         return self.view(gather.x, (1, *shape[1:]))
@@ -54,7 +54,7 @@ class StepPlan(Plan):
             )
         found = []
         for _ in range(count):
-            gather = Gather(self.tensor((units,)))
+            gather = Gather(self.tensor((units,)), True, False)
             self.ops.append(gather)
             self.states.append(((units,), self.where(layer)))
             found.append(gather.x)
@@ -189,7 +189,7 @@ class Streaming:
         """
         graph = self._ready("step")
         first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
-        rows = len(first) if hasattr(first, "__len__") else 0
+        rows = len(first) if np.ndim(first) else 0
         size = max(0, rows - 1).bit_length()
         idle = self._steppers.setdefault(size, [])
         try:

@@ -46,8 +46,8 @@ class Training:
     _needs_shapes: Callable[[Any], None]
     _shapes_for: Callable[[Any], Shapes]
     _plan: Callable[..., Plan]
-    begin_training: Callable[[], None]
-    end_training: Callable[[], None]
+    _begin_training: Callable[[], None]
+    _end_training: Callable[[], None]
     _set_optimizer: Callable[[Any], None]
     _forward_plan: Plan | None
 
@@ -129,11 +129,11 @@ class Training:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """One thread trains a model at a time."""
-        self.begin_training()
+        self._begin_training()
         try:
             yield
         finally:
-            self.end_training()
+            self._end_training()
 
     def _examples(
         self,
@@ -326,7 +326,8 @@ class Training:
     ) -> dict[str, float]:
         """The loss and the metrics on some data, in inference mode: {"loss": ..., name: ...}.
 
-        x, y, lengths: as in `fit`, or an iterable of batches with y None.
+        x, y, lengths: as in `fit`, or an iterable of batches with y None. RuntimeError before
+        `compile`; ValueError for data of another shape.
         """
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)

@@ -17,8 +17,8 @@ import scipy.special as sp
 import nncore as nn
 from case_kinds import ActivationCase, LayerCase, LossCase, OptimizerCase
 from cases_convolution import CONVOLUTIONS
-from cases_recurrent import RECURRENT
 from cases_image import IMAGE_LAYERS
+from cases_recurrent import RECURRENT
 from own_layers import Cube, Gate, Power
 
 try:

@@ -217,6 +217,28 @@ def test_resumed_training_is_the_uninterrupted_one_to_the_bit(optimizer, tmp_pat
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: [d, nn.Residual([d])],
+        lambda d: [nn.Residual([d]), d],
+        lambda d: [nn.Residual([d, nn.Residual([d], shortcut=d)])],
+        lambda d: [nn.Residual(d), nn.Residual(d)],
+        lambda d: [nn.Dense(4), nn.Residual([d, nn.Dense(4)]), d],
+    ],
+)
+def test_a_layer_shared_by_residual_blocks_comes_back_shared(make, tmp_path):
+    model = nn.Sequential([nn.Input((4,)), *make(nn.Dense(4))], seed=0)
+    model.save(tmp_path / "model.safetensors")
+    loaded = nn.load(tmp_path / "model.safetensors")
+    assert same(model, loaded)
+    assert loaded(X).tobytes() == model(X).tobytes()
+    loaded.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (
+        tmp_path / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
     "optimizer, moments",
     [(nn.SGD(0.1), 0), (nn.SGD(0.1, 0.5), 1), (nn.RMSprop(), 1), (nn.RMSprop(momentum=0.5), 2)],
     ids=repr,

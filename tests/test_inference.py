@@ -15,10 +15,10 @@ from support import randomize
 
 
 def idle_plans(model: nn.Model) -> list[Plan]:
-    plans = [(size, model.borrow(size)) for size in range(20)]
+    plans = [(size, model._borrow(size)) for size in range(20)]
     for size, plan in plans:
         if plan:
-            model.give_back(size, plan)
+            model._give_back(size, plan)
     return [plan for _, plan in plans if plan]
 
 

@@ -278,6 +278,57 @@ def test_fit_takes_lengths_along(shuffle):
             near(by_hand.params[name], value)
 
 
+@pytest.mark.parametrize("padding", [np.nan, np.inf, np.finfo(np.float32).min, 1e300])
+@pytest.mark.parametrize(
+    "before",
+    [nn.Dense(5), nn.LayerNormalization(), nn.Residual(nn.Dense(FEATURES)), nn.Dense(4, "softmax")],
+    ids=repr,
+)
+def test_padding_before_a_recurrent_layer_reaches_no_gradient(before, padding):
+    model = network([before, nn.LSTM(4)], STEPS)
+    model.compile(nn.SGD(0.0), "mse")
+    x, lengths = padded(6)
+    y = np.random.default_rng(0).normal(size=(6, 4))
+    found = []
+    for value in (0.0, padding):
+        x[np.arange(STEPS) >= lengths[:, None]] = value
+        given = x.copy()
+        loss, grads = model.gradients(x, y, lengths=lengths)
+        model.fit(x, y, lengths=lengths, epochs=1, verbose=False)
+        model.forward(x, lengths=lengths)
+        dx = model.backward(y)
+        assert x.tobytes() == given.tobytes()
+        found.append([loss, dx, *grads.values(), *(g.copy() for g in model.grads.values())])
+    for zeros, other in zip(*found, strict=True):
+        assert np.array_equal(zeros, other)
+
+
+def test_class_weight_asks_for_no_label_of_the_padding():
+    x, y, lengths = tags(12)
+    one, other = tagger(seed=1), tagger(seed=1)
+    y[y == 0] = 1
+    for model, weight in (
+        (one, {1: 2.0, 2: 1.0, 3: 0.5}),
+        (other, {0: 9.0, 1: 2.0, 2: 1.0, 3: 0.5}),
+    ):
+        model.fit(x, y, lengths=lengths, class_weight=weight, verbose=False)
+    for name, value in one.params.items():
+        assert np.array_equal(value, other.params[name])
+
+
+def test_an_input_that_is_as_wide_as_there_are_steps_is_no_sequence():
+    series, static = nn.Input((STEPS, 2)), nn.Input((STEPS,))
+    h = nn.Concatenate()([nn.LSTM(3)(series), nn.Dense(3)(static)])
+    model = nn.Model([series, static], nn.Dense(2)(h), seed=0)
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    x, s, y = rng.normal(size=(4, STEPS, 2)), rng.normal(size=(4, STEPS)), np.zeros((4, 2))
+    lengths = np.arange(4) % STEPS + 1
+    _, grads = model.gradients([x, s], y, lengths=lengths)
+    _, changed = model.gradients([x, np.where(np.arange(STEPS) < 1, s, 0)], y, lengths=lengths)
+    assert not np.array_equal(grads["1.weight"], changed["1.weight"])
+
+
 def test_lengths_that_are_written_over_during_fit_change_nothing():
     x, y, lengths = tags(40)
     given = lengths.astype(np.int64)

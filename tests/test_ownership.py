@@ -48,11 +48,14 @@ def test_compile_forgets_the_forward_pass_before():
         model.backward(np.zeros((60, 3)))
 
 
-def test_an_update_between_forward_and_backward_leaves_the_batch_alone():
+def test_an_update_between_forward_and_backward_is_refused():
+    """The gradient would be one of neither the old parameters nor the new ones."""
     model = network("sgd")
-    model.forward(X)
-    model.apply_gradients()
-    assert model.backward(np.ones((60, 3))).shape == X.shape
+    for step in (model.apply_gradients, lambda: model.train_on_batch(X, Y)):
+        model.forward(X)
+        step()
+        with pytest.raises(RuntimeError, match="took a step since forward"):
+            model.backward(np.ones((60, 3)))
 
 
 def test_an_optimizer_is_fixed_but_for_its_rate():

@@ -1,6 +1,7 @@
 """Layers and losses written in Python: what goes wrong in them reaches the caller, and the arrays
 that they are given stay safe."""
 
+import dataclasses
 import gc
 
 import numpy as np
@@ -80,10 +81,10 @@ def overwrite(x):
 TROUBLES = [
     ("forward", fail(KeyError("the user's")), KeyError, "the user's"),
     ("backward", fail(ZeroDivisionError("the user's")), ZeroDivisionError, "the user's"),
-    ("forward", lambda x: x[:, :2], ValueError, r"1: forward returned.*\(6, 2\).*\(6, 4\)"),
+    ("forward", lambda x: x[:, :2], ValueError, r"layer '1': forward returned.*\(6, 2\).*\(6, 4\)"),
     ("forward", lambda x: x[:3], ValueError, r"forward returned.*\(3, 4\)"),
     ("forward", lambda x: None, ValueError, r"forward returned.*\(\)"),
-    ("forward", lambda x: np.full(x.shape, "a"), ValueError, "could not convert"),
+    ("forward", lambda x: np.full(x.shape, "a"), TypeError, "dtype <U1; expected real"),
     ("forward", overwrite, ValueError, "read-only"),
     ("backward", overwrite, ValueError, "read-only"),
     ("backward", lambda x: None, TypeError, r"\(.*\): backward returned None; expected"),
@@ -269,3 +270,57 @@ def test_trouble_in_a_loss_reaches_the_caller_and_changes_nothing(method, result
         with pytest.raises(ValueError, match=words):
             call(X, Y)
     assert all(np.array_equal(view, before[name]) for name, view in model.params.items())
+
+
+def test_layers_of_a_plain_dataclass_are_two_even_if_they_are_equal():
+    """The decorator gives it an equality by fields, with which they would share weights."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Plain(Scale):
+        factor: float = 1.0
+        table: object = dataclasses.field(default_factory=lambda: np.ones(3))  # has no hash
+
+    model = nn.Sequential([nn.Input((4,)), Plain(), nn.Dense(4), Plain()])
+    assert [name for name in model.params if name.endswith("w")] == ["0.w", "2.w"]
+
+
+@pytest.mark.parametrize("value", [np.full((6, 4), 1j), np.full((6, 4), "1.0")], ids=["1j", "'1'"])
+def test_what_is_no_real_number_is_refused(value):
+    class Strange(nn.Layer):
+        def forward(self, x):
+            return value if len(x) == 6 else x
+
+    model = nn.Sequential([nn.Input((4,)), Strange()])
+    with pytest.raises(TypeError, match="layer '0': forward returned an array of dtype"):
+        model(X)
+
+
+def test_a_layer_that_changes_its_parameters_is_refused():
+    class Growing(Scale):
+        def parameters(self, x):
+            return {"w": ((4,) if Growing.small else (8,), "ones")}
+
+    Growing.small = True
+    model = network(Growing())
+    Growing.small = False
+    with pytest.raises(ValueError, match=r"'w' was declared as \(4,\) and is \(8,\) now"):
+        model(X)
+
+
+def test_a_metric_cannot_write_to_the_targets():
+    class Centred(nn.metrics.Metric):
+        name = "centred"
+
+        def reset(self):
+            pass
+
+        def update(self, y_true, y_pred, sample_weight=None):
+            y_true -= y_true.mean()
+
+        def result(self):
+            return 0.0
+
+    model = network(Scale())
+    model.compile("sgd", "mse", [Centred()])
+    with pytest.raises(ValueError, match="read-only"):
+        model.fit(X, Y, verbose=False)

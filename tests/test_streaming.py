@@ -260,3 +260,13 @@ def test_batches_of_unequal_rows_are_refused():
     model.compile("sgd", "cross_entropy")
     with pytest.raises(ValueError, match="expected as many in each"):
         model.fit([(x, y), (x[:2], y[:2])], stateful=True, verbose=False)
+
+
+def test_nan_passes_through_a_step():
+    model = nn.Sequential([nn.Input((5, 3)), nn.GRU(4), nn.Dense(2)])
+    x = np.ones((2, 3))
+    x[1] = np.nan
+    y, state = model.step(x)
+    assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
+    y, _ = model.step(np.ones((2, 3)), state)
+    assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()

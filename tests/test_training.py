@@ -287,6 +287,17 @@ def test_backward_belongs_to_the_data_of_its_forward():
         np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 1e-60, 1e-320])
+@pytest.mark.parametrize("optimizer", [nn.Adam, nn.AdamW, nn.RMSprop, nn.Adagrad])
+def test_no_gradient_and_no_epsilon_is_no_step(optimizer, epsilon):
+    model = nn.Sequential([nn.Input((3,)), nn.Dense(2)], seed=0)
+    model.compile(optimizer(0.1, epsilon=epsilon, weight_decay=0.0), "mse")
+    before = model.params["0.weight"][:, 1].copy()
+    model.train_on_batch([[1.0, 0.0, 2.0]], [[3.0, 4.0]])
+    assert np.isfinite(model.params["0.weight"]).all()
+    assert np.array_equal(model.params["0.weight"][:, 1], before)
+
+
 def test_a_forward_that_is_refused_leaves_nothing_to_go_backward_from():
     ids = nn.Input((2,))
     model = nn.Model(ids, nn.Embedding(5, 3)(ids))

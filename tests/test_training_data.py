@@ -1,6 +1,8 @@
 """Where training data may come from, what callbacks may do, what shows, and what stops training."""
 
 import copy
+import errno
+import io
 import os
 import pty
 import re
@@ -43,7 +45,7 @@ def assert_same(one, other):
     lambda x: x.repeat(2, 0)[::2], lambda x: x[::-1].copy()[::-1], lambda x: x.tolist(),
 ], ids="uint8 int64 float64 float16 big-endian Fortran strided reversed list".split())  # fmt: skip
 def test_any_type_and_layout_trains_to_the_same_bits(form, shuffle, monkeypatch):
-    monkeypatch.setattr(data, "STRETCH_BYTES", 500)  # what is converted comes in many pieces
+    monkeypatch.setattr(data, "CONVERTED_BYTES", 500)  # what is converted comes in many pieces
     plain, other = classifier(metrics=["accuracy"]), classifier(metrics=["accuracy"])
     one = plain.fit(X, LABELS, batch_size=8, epochs=2, shuffle=shuffle).history
     two = other.fit(form(X), LABELS, batch_size=8, epochs=2, shuffle=shuffle).history
@@ -442,6 +444,33 @@ def test_training_that_explodes_stops_with_the_parameters_of_the_last_good_step(
         stepped.train_on_batch(X[part], y[part])
     assert_same(exploding, stepped)
     assert len(exploding.history.epoch) == (caught.value.step - 1) // 6
+
+
+def test_the_loss_of_an_epoch_does_not_depend_on_the_time(monkeypatch):
+    found = set()
+    for seconds in (0.0, 1e-4, 10.0):
+        monkeypatch.setattr("nncore.fitting.AIR", seconds)
+        model = classifier()
+        found.add(
+            tuple(model.fit(X, LABELS, batch_size=7, epochs=2, verbose=False).history["loss"])
+        )
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("stream", ["none", "closed", "full"])
+@pytest.mark.parametrize("verbose", [True, "auto"])
+def test_training_goes_on_where_no_bar_can_be_drawn(stream, verbose, monkeypatch):
+    file = {"none": None, "closed": io.StringIO(), "full": FullDisk()}[stream]
+    if stream == "closed":
+        file.close()
+    monkeypatch.setattr("sys.stderr", file)
+    history = classifier().fit(X, LABELS, epochs=2, verbose=verbose)
+    assert history.epoch == [0, 1]
+
+
+class FullDisk(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_norm_that_overflows_where_no_gradient_does_is_no_layers():

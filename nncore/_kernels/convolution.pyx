@@ -3,8 +3,8 @@ name it.
 
 N images (H,W,C), maps (OH,OW,O), weight (O,KH,KW,C/G), G groups. Convolution reads images and
 writes maps; ConvolutionTranspose reads maps and writes images, its weight (C_in,KH,KW,C_out/G).
-An op is three passes (convolution_passes.pyx): down from image to map, up from map to image, and the gradient
-of the weights. Their algorithm is chosen when the plan is built (convolution_choice.pyx):
+An op is three passes: down from image to map, up from map to image, and the gradient of the weights
+(convolution_passes.pyx). Their algorithm is chosen when the plan is built (convolution_choice.pyx):
 
 - product: 1x1, stride 1: the matrix product of gemm.h
 - direct: simd/convolution.h on a padded copy of the image
@@ -23,12 +23,13 @@ gradient of the weights is cut into as many pieces as members were asked for, ho
 and the pieces' sums are added in order.
 """
 from nncore._kernels cimport threads
-from nncore._kernels.convolution_algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack, run_plain,
-                                         run_tiles, run_units, weight_units)
+from nncore._kernels.convolution_algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack,
+                                                     run_plain, run_tiles, run_units,
+                                                     weight_units)
 from nncore._kernels.convolution_choice cimport Description, bias_data, weight_data
+from nncore._kernels.convolution_passes cimport tiles, units
 from nncore._kernels.finishing cimport finishing
 from nncore._kernels.op cimport UNIT, Run, adds, share
-from nncore._kernels.convolution_passes cimport tiles, units
 from nncore._kernels.products cimport finish_piece, gemm, sum_rows, winograd_weight
 from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, real
 

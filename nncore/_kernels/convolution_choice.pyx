@@ -8,12 +8,13 @@ In plans that do not train, normalization by running statistics disappears in th
 """
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
-from nncore._kernels.convolution_algorithms cimport DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD, pack, sizes
 from nncore._kernels.batch_normalization cimport RunningNormalization
+from nncore._kernels.convolution_algorithms cimport (DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
+                                                     pack, sizes)
+from nncore._kernels.convolution_passes cimport (down_pass, set_blocks, up_pass, winograd_can,
+                                                 winograd_is_faster)
 from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Op, Tensor
-from nncore._kernels.convolution_passes cimport (down_pass, set_blocks, up_pass, winograd_can,
-                                     winograd_is_faster)
 from nncore._kernels.products cimport gemm_scratch
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, isize, real,
                                    vector_bytes)

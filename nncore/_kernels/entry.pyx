@@ -16,6 +16,7 @@ from nncore._kernels.threads cimport most_members
 
 cdef enum:
     NOT_SIMPLE = -1
+    SIZES = 64
 
 # A number for this process: a child of fork does not take part in what its parent was doing.
 cdef long long process = 1
@@ -42,7 +43,7 @@ cdef class Entry:
     cdef public unsigned long long _passes   # training passes so far: the random generator's step
 
     def __cinit__(self, *args, **options):
-        self.first, self.more = [None] * 64, [[] for _ in range(64)]
+        self.first, self.more = [None] * SIZES, [[] for _ in range(SIZES)]
         self.stretch = 1
 
     cdef int size(self, Py_ssize_t rows):
@@ -66,18 +67,22 @@ cdef class Entry:
         else:
             self.more[size].append(plan)
 
-    def size_for(self, Py_ssize_t rows):
+    def _size_for(self, Py_ssize_t rows):
         """Inference on so many rows goes through a plan for 2**size rows, at a time."""
         return self.size(rows)
 
-    def borrow(self, int size):
+    def _borrow(self, int size):
         """An inference plan for up to 2**size rows that no other thread runs, or None."""
+        if not 0 <= size < SIZES:
+            raise ValueError(f"a plan for 2**{size} rows")
         return self.take(size)
 
-    def give_back(self, int size, object plan):
+    def _give_back(self, int size, Loop plan not None):
+        if not 0 <= size < SIZES:
+            raise ValueError(f"a plan for 2**{size} rows")
         self.put(size, plan)
 
-    def begin_training(self):
+    def _begin_training(self):
         """Marks the model as in training; RuntimeError if another thread trains it."""
         if self.in_training == process:
             raise RuntimeError(
@@ -85,7 +90,7 @@ cdef class Entry:
                 "from): train copies, or one after the other")
         self.in_training = process
 
-    def end_training(self):
+    def _end_training(self):
         self.in_training = 0
 
     @property
@@ -101,7 +106,8 @@ cdef class Entry:
 
         x: (rows, *input shape), or a list of such for several inputs; NaN passes through.
         lengths: of sequences x (rows, steps, ...), as in `fit`.
-        Works before `compile`, from many threads at once.
+        Works before `compile`, from many threads at once. ValueError for another shape, TypeError
+        for what are no numbers.
         """
         cdef Array found
         cdef int size
@@ -160,7 +166,8 @@ cdef class Entry:
 
         The dict has an array of its own for each parameter, in the order of ``params``.
         ``grads`` has the same values until the next pass. Nothing else changes: running
-        statistics follow `train_on_batch`, `fit` and `forward`.
+        statistics follow `train_on_batch`, `fit` and `forward`. What is not finite is returned as
+        it is. RuntimeError before `compile`; ValueError for data of another shape.
         """
         if (sample_weight is None and lengths is None
                 and self.step(x, y, FORWARD | BACKWARD, 0.0) == 0):

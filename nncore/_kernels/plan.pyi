@@ -29,6 +29,8 @@ class Loop(Executor):
         answers: Any,
         step: int,
         seconds: float,
+        total: float,
+        count: float,
         predictions: list[np.ndarray] | None = None,
     ) -> tuple[int, float, float, int, int]: ...
     def infer(self, x: Any) -> np.ndarray | None: ...

@@ -141,21 +141,23 @@ cdef class Loop(Executor):
         return status
 
     def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, rates, answers,
-              unsigned long long step, double seconds, list predictions=None):
+              unsigned long long step, double seconds, double total, double count,
+              list predictions=None):
         """Training steps on rows first..end, ``batch`` at a time, until the time is up.
 
         rates: the learning rate of each step; answers: what each step's loss counts in the sum;
         vectors of float64. predictions: for each loss an array of ``end - first`` rows, which
         receives what the loss made of the network's output.
-        Returns (where to go on, sum of the losses and of the answers, steps done, status of the
-        last one).
+        total and count: the sums of the losses and of the answers so far, which go on: so they do
+        not depend on when the time is up. Returns (where to go on, total, count, steps done, status
+        of the last one).
         """
         cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
         cdef Py_ssize_t rows, start = first, steps = 0
         cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
         if self.prepare_count:
             phases |= PREPARE
-        cdef double total = 0, count = 0, n
+        cdef double n
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
         cdef Array rate, counts
         look_at_vector(rates, DOUBLE, &rate)

@@ -31,12 +31,18 @@ cdef class PythonOp(Op):
             view.flags.writeable = False
         return views
 
+    def place(self):
+        return f"layer {self.layer!r}"
+
     def assign(self, target, value, what):
         """target = value, whose shape must be the same."""
         value = numpy.asarray(value)
         if value.shape != target.shape:
-            raise ValueError(f"{self.layer}: {what} returned an array of shape {value.shape}; "
-                             f"expected {target.shape}")
+            raise ValueError(f"{self.place()}: {what} returned an array of shape "
+                             f"{value.shape}; expected {target.shape}")
+        if value.dtype.kind not in "fiub":
+            raise TypeError(f"{self.place()}: {what} returned an array of dtype "
+                            f"{value.dtype}; expected real numbers")
         target[...] = value
 
     def run_forward(self, Py_ssize_t rows):
@@ -51,7 +57,7 @@ cdef class PythonOp(Op):
         if not isinstance(result, (tuple, list)):
             result = (result,)
         if len(result) != len(self.inputs):
-            raise ValueError(f"{self.layer}: backward returned {len(result)} gradients; "
+            raise ValueError(f"{self.place()}: backward returned {len(result)} gradients; "
                              f"expected {len(self.inputs)}, one for each input and parameter")
         for i, tensor in enumerate(self.inputs):
             if (<Tensor> tensor).grad == NULL:
@@ -101,6 +107,9 @@ cdef class PythonLoss(PythonOp):
         self.connect((x,), (), [t for t in (target, weight) if t is not None])
         self.call_forward, self.call_backward, self.array = forward, backward, array
         self.holds_gil = True
+
+    def place(self):
+        return self.layer
 
     def weighted(self, value, Py_ssize_t rows):
         if len(self.saved) == 1:

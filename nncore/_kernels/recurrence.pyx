@@ -16,7 +16,7 @@ from nncore._kernels.op cimport UNIT, Op, Run, Tensor, filled, share
 from nncore._kernels.products cimport (gemm, gemm_dot, gemm_pack, gemm_packed, gemm_scratch,
                                        gemv)
 from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RNN_RELU,
-                                   CELL_RNN_TANH, f32, f64, isize, real)
+                                   CELL_RNN_TANH, isize, real)
 
 from nncore._kernels import threads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -85,7 +85,8 @@ class Input(Symbol):
 
 @layer
 class Layer:
-    """What all layers share. A subclass is a frozen dataclass: its fields are hyper-parameters.
+    """What all layers share. A subclass is a frozen dataclass: its fields are hyper-parameters. Two
+    are two layers, with weights of their own, even if all fields are equal.
 
     Built-in layers define `build`, which puts compiled ops on a plan. A layer of your own may
     instead define three methods with NumPy:
@@ -110,6 +111,12 @@ class Layer:
     """
 
     name: str | None = dataclasses.field(default=None, kw_only=True)
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        if cls.__eq__ is not object.__eq__:  # a plain dataclass: equal fields would share weights
+            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
+            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+        return super().__new__(cls)
 
     def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Any:
         symbols = (inputs,) if isinstance(inputs, Symbol) else inputs

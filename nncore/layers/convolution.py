@@ -42,8 +42,8 @@ def _check(layer: Any, axes: int, *counts: str) -> None:
     settle(layer, padding=padding(owner, layer.padding, axes))
     check_activation(owner, layer.activation)
     settle(layer, use_bias=boolean(owner, "use_bias", layer.use_bias))
-    initializers.get(layer.kernel_initializer)
-    initializers.get(layer.bias_initializer)
+    for argument in ("kernel_initializer", "bias_initializer"):
+        initializers.get(getattr(layer, argument), f"{type(layer).__name__}: {argument}")
 
 
 def _windows(layer: Any, axes: int) -> tuple[tuple[int, ...], ...]:
@@ -170,6 +170,9 @@ class Conv1D(_Convolution):
     ``bias`` (filters,). ``padding``: as there; a pair is (before, after), so that (k - 1, 0) with
     dilation 1 is causal.
 
+    ValueError for filters < 1, strides or dilation_rate < 1, groups that do not divide, an
+    unknown activation or initializer; when built, for a kernel larger than the padded input.
+
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((50, 4)), nn.Conv1D(8, 5, strides=2)])
     >>> model.output_shape, model.params["0.weight"].shape
@@ -185,6 +188,8 @@ class DepthwiseConv2D(Layer):
 
     x (height, width, in) gives y (height', width', in * depth_multiplier). Parameters: ``weight``
     (in * depth_multiplier, kh, kw, 1), ``bias`` (in * depth_multiplier,).
+
+    ValueError for depth_multiplier < 1, and as `Conv2D`.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((9, 9, 4)), nn.DepthwiseConv2D(3, strides=2)]).output_shape
@@ -220,6 +225,9 @@ class Conv2DTranspose(Layer):
     integers and pairs, which are cut off; and height' = height * stride for "same", as in Keras.
     Parameters: ``weight`` (in, kh, kw, filters / groups), PyTorch's order with channels last, and
     ``bias`` (filters,). ``output_padding`` < strides adds rows below and columns to the right.
+
+    ValueError as `Conv2D`, and for an output_padding that padding "same" or the strides leave
+    no room for.
 
     >>> import nncore as nn
     >>> model = nn.Sequential([nn.Input((7, 7, 16)), nn.Conv2DTranspose(8, 3, 2, "same")])

@@ -51,8 +51,8 @@ class Dense(Layer):
         object.__setattr__(self, "units", positive_int("Dense", "units", self.units))
         check_activation("Dense", self.activation)
         object.__setattr__(self, "use_bias", boolean("Dense", "use_bias", self.use_bias))
-        initializers.get(self.kernel_initializer)
-        initializers.get(self.bias_initializer)
+        initializers.get(self.kernel_initializer, "Dense: kernel_initializer")
+        initializers.get(self.bias_initializer, "Dense: bias_initializer")
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1, least_axes=1)
@@ -143,6 +143,8 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Gives each example another shape of as many numbers; one axis may be -1. No copy.
 
+    ValueError, when built, for a shape of another size.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((6,)), nn.Reshape((2, -1))]).output_shape
     (2, 3)
@@ -196,7 +198,7 @@ class Embedding(Layer):
     def __post_init__(self) -> None:
         for field in ("input_dim", "output_dim"):
             object.__setattr__(self, field, positive_int("Embedding", field, getattr(self, field)))
-        initializers.get(self.embeddings_initializer)
+        initializers.get(self.embeddings_initializer, "Embedding: embeddings_initializer")
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)

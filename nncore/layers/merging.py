@@ -31,6 +31,8 @@ def _merge_alike(layer: Layer, op: type, plan: Plan, inputs: tuple[Tensor, ...])
 class Add(Layer):
     """y = x_1 + x_2 + ..., tensors of one shape.
 
+    ValueError, when built, for fewer than two tensors or for unequal shapes.
+
     >>> import nncore as nn
     >>> a, b = nn.Input((2,)), nn.Input((2,))
     >>> nn.Model([a, b], nn.Add()([a, b]))([[[1.0, 2.0]], [[3.0, 4.0]]]).tolist()
@@ -46,6 +48,8 @@ class Add(Layer):
 @layer
 class Multiply(Layer):
     """y = x_1 x_2 ..., number by number, tensors of one shape.
+
+    ValueError, when built, for fewer than two tensors or for unequal shapes.
 
     >>> import nncore as nn
     >>> a, b = nn.Input((2,)), nn.Input((2,))
@@ -63,6 +67,9 @@ class Multiply(Layer):
 class Concatenate(Layer):
     """Joins tensors along an axis; the others must agree. ``axis`` counts the batch as 0, so
     the first axis of an example is 1, the last is -1.
+
+    ValueError, when built, for an axis there is not, fewer than two tensors, or shapes that
+    differ on another axis.
 
     >>> import nncore as nn
     >>> a, b = nn.Input((2,)), nn.Input((1,))

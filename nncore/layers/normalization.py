@@ -51,17 +51,17 @@ class BatchNormalization(Layer):
         weight, bias = plan.parameter("weight", shape, ones), plan.parameter("bias", shape, zeros)
         mean = plan.buffer("running_mean", shape, zeros)
         var = plan.buffer("running_var", shape, ones)
-        y = plan.tensor(x.shape)
+        y, epsilon = plan.tensor(x.shape), plan.above_zero(self.epsilon)
         if plan.training:
             sums = plan.workspace((batch.PIECES_OF_SUMS, 2, *shape), itemsize=8)
             found = plan.workspace(shape), plan.workspace(shape)
             plan.add(
                 batch.BatchNormalization(
-                    x, weight, bias, mean, var, y, sums, *found, self.epsilon, self.momentum
+                    x, weight, bias, mean, var, y, sums, *found, epsilon, self.momentum
                 )
             )
         else:
-            plan.add(batch.RunningNormalization(x, weight, bias, mean, var, y, self.epsilon))
+            plan.add(batch.RunningNormalization(x, weight, bias, mean, var, y, epsilon))
         return y
 
 
@@ -95,5 +95,5 @@ class LayerNormalization(Layer):
         bias = plan.parameter("bias", channels, initializers.get("zeros"))
         moments = plan.tensor((x.size // channels[0], 3)) if plan.training else None
         y = plan.tensor(x.shape)
-        plan.add(LayerNorm(x, weight, bias, moments, y, self.epsilon))
+        plan.add(LayerNorm(x, weight, bias, moments, y, plan.above_zero(self.epsilon)))
         return y

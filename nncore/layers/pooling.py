@@ -88,6 +88,9 @@ class _Pool(Layer):
 class MaxPool1D(_Pool):
     """The largest of each window along a signal; see `MaxPool2D`. x (steps, channels).
 
+    ValueError for a pool_size or strides < 1; when built, for windows larger than the padded
+    input.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((4, 1)), nn.MaxPool1D()])([[[1.0], [3.0], [2.0], [0.0]]]).tolist()
     [[[3.0], [2.0]]]
@@ -123,6 +126,9 @@ class MaxPool2D(_Pool):
 class AvgPool1D(_Pool):
     """The mean of each window along a signal; see `AvgPool2D`. x (steps, channels).
 
+    ValueError for a pool_size or strides < 1; when built, for windows larger than the padded
+    input.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((4, 1)), nn.AvgPool1D()])([[[1.0], [3.0], [2.0], [0.0]]]).tolist()
     [[[2.0], [1.0]]]
@@ -137,6 +143,9 @@ class AvgPool2D(_Pool):
 
     The mean is over the cells inside of the image only, so that edges are not darker (as in
     Keras; PyTorch's count_include_pad=False).
+
+    ValueError for a pool_size or strides < 1; when built, for windows larger than the padded
+    input.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((5, 7, 3)), nn.AvgPool2D(2, padding="same")]).output_shape
@@ -164,6 +173,8 @@ class _GlobalPool(Layer):
 class GlobalMaxPool1D(_GlobalPool):
     """The largest of each channel over all steps: x (steps, channels) gives y (channels,).
 
+    ValueError, when built, for an input that is no sequence.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((50, 8)), nn.GlobalMaxPool1D()]).output_shape
     (8,)
@@ -175,6 +186,8 @@ class GlobalMaxPool1D(_GlobalPool):
 @layer
 class GlobalMaxPool2D(_GlobalPool):
     """The largest of each channel: x (height, width, channels) gives y (channels,).
+
+    ValueError, when built, for an input that is no image.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((7, 7, 64)), nn.GlobalMaxPool2D()]).output_shape
@@ -188,6 +201,8 @@ class GlobalMaxPool2D(_GlobalPool):
 class GlobalAvgPool1D(_GlobalPool):
     """The mean of each channel over all steps: x (steps, channels) gives y (channels,).
 
+    ValueError, when built, for an input that is no sequence.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((2, 1)), nn.GlobalAvgPool1D()])([[[1.0], [2.0]]]).tolist()
     [[1.5]]
@@ -200,6 +215,8 @@ class GlobalAvgPool1D(_GlobalPool):
 class GlobalAvgPool2D(_GlobalPool):
     """The mean of each channel: x (height, width, channels) gives y (channels,). In place of
     Flatten it leaves far fewer weights to learn (Lin, Chen & Yan 2014).
+
+    ValueError, when built, for an input that is no image.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((7, 7, 64)), nn.GlobalAvgPool2D()]).output_shape

@@ -66,9 +66,8 @@ class Recurrence(Layer):
             settle(self, **{name: boolean(owner, name, getattr(self, name))})
         for name in ("dropout", "recurrent_dropout"):
             settle(self, **{name: rate(owner, name, getattr(self, name))})
-        for initializer in (self.kernel_initializer, self.recurrent_initializer):
-            initializers.get(initializer)
-        initializers.get(self.bias_initializer)
+        for name in ("kernel_initializer", "recurrent_initializer", "bias_initializer"):
+            initializers.get(getattr(self, name), f"{owner}: {name}")
 
     @property
     def cell(self) -> str:

@@ -24,6 +24,8 @@ class Residual(Layer):
     2016) begin the body with BatchNormalization and Activation. May be nested. The layers'
     parameters are named ``body.0.weight``, ``shortcut.0.weight``.
 
+    ValueError, when built, where body and shortcut differ in shape: it says both.
+
     >>> import nncore as nn
     >>> block = nn.Residual([nn.Dense(8, "relu"), nn.Dense(4)], activation="relu")
     >>> list(nn.Sequential([nn.Input((4,)), block]).params)

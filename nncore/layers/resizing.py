@@ -48,6 +48,8 @@ class ZeroPadding1D(_ZeroPadding):
     """Zeros before and after a signal: x (steps, channels). ``padding``: an integer, or (before,
     after).
 
+    ValueError for a padding below 0.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((1, 1)), nn.ZeroPadding1D((1, 2))])([[[5.0]]]).ravel().tolist()
     [0.0, 5.0, 0.0, 0.0]
@@ -60,6 +62,8 @@ class ZeroPadding1D(_ZeroPadding):
 class ZeroPadding2D(_ZeroPadding):
     """Zeros around an image: x (height, width, channels). ``padding``: an integer, (rows, columns)
     or ((top, bottom), (left, right)).
+
+    ValueError for a padding below 0.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((5, 7, 3)), nn.ZeroPadding2D(((0, 1), (2, 2)))]).output_shape
@@ -94,6 +98,8 @@ class _Cropping(Layer):
 class Cropping1D(_Cropping):
     """A signal without its ends: x (steps, channels). ``cropping``: an integer, or (before, after).
 
+    ValueError for a cropping below 0; when built, if nothing is left.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((9, 4)), nn.Cropping1D((1, 2))]).output_shape
     (6, 4)
@@ -107,6 +113,8 @@ class Cropping2D(_Cropping):
     """An image without its edges: x (height, width, channels). ``cropping``: an integer, (rows,
     columns) or ((top, bottom), (left, right)).
 
+    ValueError for a cropping below 0; when built, if nothing is left.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((5, 7, 3)), nn.Cropping2D(((0, 1), (2, 2)))]).output_shape
     (4, 3, 3)
@@ -118,6 +126,8 @@ class Cropping2D(_Cropping):
 @layer
 class UpSampling1D(Layer):
     """Repeats each step ``size`` times: x (steps, channels) gives y (steps * size, channels).
+
+    ValueError for a size < 1.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((2, 1)), nn.UpSampling1D()])([[[1.0], [2.0]]]).ravel().tolist()
@@ -145,6 +155,8 @@ class UpSampling2D(Layer):
     "bilinear" interpolates between the centres of pixels and is constant beyond the outermost
     (PyTorch's align_corners=False).
 
+    ValueError for a size < 1 or an unknown interpolation.
+
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((5, 7, 3)), nn.UpSampling2D((2, 3))]).output_shape
     (10, 21, 3)
@@ -156,7 +168,7 @@ class UpSampling2D(Layer):
     def __post_init__(self) -> None:
         settle(self, size=settled("UpSampling2D", "size", self.size, 2))
         names = {"nearest": False, "bilinear": True}
-        lookup("UpSampling2D: interpolation", self.interpolation, names)
+        lookup("interpolation", self.interpolation, names, "UpSampling2D")
 
     def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)

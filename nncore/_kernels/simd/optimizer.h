@@ -5,10 +5,18 @@
  * once. Element i depends on element i only: any share of the vectors gives equal bits.
  *
  * In every loop d is the gradient that enters the moments: scaled, with the weight decay. */
+#include <float.h>
 #include <math.h>
 
 #include "elementary.h"
 #include "simd.h"
+
+/* An epsilon that is not 0 as a REAL: 0 / epsilon is 0, where 0 / 0 would be NaN. */
+ALWAYS_INLINE REAL NAME(above_zero)(double epsilon)
+{
+    const double least = REAL_IS_DOUBLE ? DBL_MIN : FLT_MIN;
+    return (REAL)(epsilon > least ? epsilon : least);
+}
 
 ALWAYS_INLINE REAL NAME(sqrt)(REAL x) { return REAL_IS_DOUBLE ? (REAL)sqrt(x) : (REAL)sqrtf(x); }
 
@@ -77,10 +85,10 @@ static void NAME(sgd)(REAL *restrict p, const REAL *restrict g, REAL *restrict m
 static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict m,
                        REAL *restrict v, isize n, double rate, double scale, double weight_decay,
                        int decoupled, double beta_1, double beta_2, double epsilon, int64_t step) {
-    const REAL s = (REAL)scale, eps = (REAL)epsilon;
+    const REAL s = (REAL)scale, eps = NAME(above_zero)(epsilon);
     const REAL wd = (REAL)(decoupled ? 0 : weight_decay);
     const REAL shrink = (REAL)(decoupled ? 1 - rate * weight_decay : 1);
-    const REAL b1 = (REAL)(1 - beta_1), b2 = (REAL)beta_2, c2 = (REAL)(1 - beta_2);
+    const REAL c1 = (REAL)(1 - beta_1), b2 = (REAL)beta_2, c2 = (REAL)(1 - beta_2);
     const REAL lr = (REAL)(rate / (1 - pow(beta_1, (double)step)));
     const REAL root = (REAL)(1 / sqrt(1 - pow(beta_2, (double)step)));
     for (isize i = 0; i < n; i += LANES) {
@@ -89,7 +97,7 @@ static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict 
 #define LOAD(x) NAME(load_lanes)(x + i, whole, some)
 #define STORE(x, value) NAME(store_lanes)(x + i, whole, some, value)
         const NAME(vec) weight = LOAD(p), d = s * LOAD(g) + wd * weight, mean = LOAD(m);
-        const NAME(vec) new_mean = mean + b1 * (d - mean), square = b2 * LOAD(v) + c2 * d * d;
+        const NAME(vec) new_mean = mean + c1 * (d - mean), square = b2 * LOAD(v) + c2 * d * d;
         const NAME(vec) step_size = NAME(quotient)(new_mean, NAME(root)(square) * root + eps);
         STORE(m, new_mean);
         STORE(v, square);
@@ -104,7 +112,8 @@ static void NAME(adam)(REAL *restrict p, const REAL *restrict g, REAL *restrict 
 static void NAME(rmsprop)(REAL *restrict p, const REAL *restrict g, REAL *restrict v,
                           REAL *restrict m, isize n, double rate, double scale,
                           double weight_decay, double rho, double epsilon, double momentum) {
-    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay, eps = (REAL)epsilon;
+    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay;
+    const REAL eps = NAME(above_zero)(epsilon);
     const REAL a = (REAL)rho, c = (REAL)(1 - rho), mu = (REAL)momentum;
     if (momentum == 0) {
         for (isize i = 0; i < n; i++) {
@@ -125,7 +134,8 @@ static void NAME(rmsprop)(REAL *restrict p, const REAL *restrict g, REAL *restri
 /* v += g^2;  p -= rate g / (sqrt(v) + epsilon)   (Duchi et al. 2011) */
 static void NAME(adagrad)(REAL *restrict p, const REAL *restrict g, REAL *restrict v, isize n,
                           double rate, double scale, double weight_decay, double epsilon) {
-    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay, eps = (REAL)epsilon;
+    const REAL lr = (REAL)rate, s = (REAL)scale, wd = (REAL)weight_decay;
+    const REAL eps = NAME(above_zero)(epsilon);
     for (isize i = 0; i < n; i++) {
         const REAL d = s * g[i] + wd * p[i];
         v[i] += d * d;
