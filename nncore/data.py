@@ -87,9 +87,13 @@ class Examples:
         lengths = self.lengths[first:end] if order is None else self.lengths[order[first:end]]
         return np.add.reduceat(lengths, range(0, end - first, batch)).astype(np.float64)
 
-    def weigh_classes(self, class_weight: Any, owner: str, loss: Loss, output: Any) -> None:
-        """Multiplies the weights by those of the classes that the (only) targets are."""
-        factors = _class_factors(owner, class_weight, self.targets[0], loss, output, self.lengths)
+    def weigh_classes(
+        self, class_weight: Any, owner: str, loss: Loss, output: Any, in_steps: bool
+    ) -> None:
+        """Multiplies the weights by those of the classes that the (only) targets are; in_steps:
+        whether these are of the steps that lengths count."""
+        lengths = self.lengths if in_steps else None
+        factors = _class_factors(owner, class_weight, self.targets[0], loss, output, lengths)
         if self.weight is not None:
             axes = (1,) * (factors.ndim - self.weight.ndim)
             factors = factors * self.weight.reshape(self.weight.shape + axes)
@@ -266,8 +270,10 @@ def _class_factors(owner, class_weight, target, loss, output, lengths):
             "has neither one class for each row nor is one-hot; use sample_weight"
         )
     there = np.ones(labels.shape, bool)
-    if lengths is not None and labels.ndim > 1:
-        there &= np.arange(labels.shape[1]) < lengths.reshape(-1, *(1,) * (labels.ndim - 1))
+    if lengths is not None:
+        inner = (1,) * (labels.ndim - 2)
+        steps = np.arange(labels.shape[1]).reshape(-1, *inner)
+        there &= steps < lengths.reshape(-1, 1, *inner)
     present = np.unique(labels[there])
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:

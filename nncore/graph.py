@@ -112,16 +112,16 @@ class Graph:
 class Shapes(NamedTuple):
     """What a network takes and gives: the shape of one row of each input and output; for each
     output what it closes with (see `losses.closing`), and whether it has the steps of the first
-    input; for each input whether it is a sequence of them, and the name and the number of rows of
-    the Embedding that looks it up, if one does; and, for messages, the layer that takes x."""
+    input; for each input the name and the number of rows of the Embedding that looks it up, if one
+    does; for messages, the layer that takes x; and for each input whether it is a sequence."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
     closing: list[tuple[str, bool]]
     in_steps: list[bool]
-    sequences: list[bool]
     tables: list[tuple[str, int] | None]
     first: str
+    sequences: list[bool]
 
     @classmethod
     def of(cls, graph: Graph, outputs: Sequence[Tensor]) -> Shapes:
@@ -141,9 +141,9 @@ class Shapes(NamedTuple):
             [y.shape for y in outputs],
             [closing(y) for y in outputs],
             graph.outputs_in_steps(),
-            graph.sequences(),
             [tables.get(symbol) for symbol in graph.inputs],
             first,
+            graph.sequences(),
         )
 
 

@@ -28,7 +28,7 @@ from nncore.training import Training
 
 # What a copy makes anew: plans, and what they are made for.
 _PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_forward_plan",
-          "_node_shapes")  # fmt: skip
+          "_node_shapes", "_shapes", "_output_shapes")  # fmt: skip
 
 
 class Model(Training, Inference, Streaming, Entry):
@@ -206,8 +206,8 @@ class Model(Training, Inference, Streaming, Entry):
         x: (rows, *input shape), or a list of such; lengths: as in `fit`. Returns (rows, *output
         shape), or a list of such. ValueError for another shape, TypeError for what are no numbers.
         """
+        self._forward_plan = None
         if not boolean("forward", "training", training):
-            self._forward_plan = None
             return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
@@ -215,7 +215,6 @@ class Model(Training, Inference, Streaming, Entry):
         if counts is not None:
             arrays = [data.clean_input(x, i, self._shapes, counts) for i, x in enumerate(arrays)]
         with self._exclusive():
-            self._forward_plan = None
             plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
             gathers = list(plan.inputs)
             if plan.lengths is not None and counts is not None:
@@ -241,8 +240,8 @@ class Model(Training, Inference, Streaming, Entry):
         ``grads`` and returns the gradient with respect to its input.
 
         dy: (rows, *output shape), or a list of such; dx: (rows, *input shape), or a list.
-        RuntimeError unless a forward(x, training=True) came just before; ValueError for another
-        shape.
+        RuntimeError without a forward(x, training=True) since the last backward, or after a step
+        of the optimizer; ValueError for another shape.
         """
         plan = self._forward_plan
         if plan is None:

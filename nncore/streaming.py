@@ -30,6 +30,9 @@ class StepPlan(Plan):
     def __init__(self, graph: Any, parameters: Any, rows: int) -> None:
         self.states: list[tuple[tuple[int, ...], str]] = []
         self._last: list[Tensor] = []
+        for x, is_sequence in zip(graph.inputs, graph.sequences(), strict=True):
+            if not is_sequence and len(x.shape) == 1:
+                raise ValueError(f"step: {x!r} has no steps; expected sequences in all inputs")
         super().__init__(graph, parameters, "inference", rows, steps=1)
 
     def _input(self, shape: tuple[int, ...]) -> Tensor:
@@ -137,6 +140,11 @@ class StatefulPlan(Plan):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._carried: list[Carried] = []
         super().__init__(*arguments, **options)
+        if not self._carried:
+            raise ValueError(
+                "fit: received stateful=True for a network that carries no state; expected a "
+                "recurrent layer without an initial state of its own"
+            )
 
     def states_before(self, layer: Layer, given: Sequence[Tensor], count: int, units: int) -> Any:
         if given:
@@ -189,7 +197,7 @@ class Streaming:
         """
         graph = self._ready("step")
         first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
-        rows = len(first) if np.ndim(first) else 0
+        rows = len(first) if hasattr(first, "__len__") and getattr(first, "ndim", 1) else 0
         size = max(0, rows - 1).bit_length()
         idle = self._steppers.setdefault(size, [])
         try:

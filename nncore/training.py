@@ -172,7 +172,7 @@ class Training:
             raise ValueError(
                 f"{owner}: class_weight is for one output; this model has {len(outputs)}"
             )
-        examples.weigh_classes(class_weight, owner, self._losses[0], outputs[0])
+        examples.weigh_classes(class_weight, owner, self._losses[0], outputs[0], shapes.in_steps[0])
 
     def _loss_plan(self, purpose: str, examples: data.Examples, rows: int, **options: Any) -> Plan:
         return self._plan(
@@ -280,6 +280,7 @@ class Training:
                 check_monitors(callbacks, columns, validation is not None)
             if stateful:
                 check_stateful(self, train, batch, shuffle)
+            self._forward_plan = None
             progress = Progress(verbose, epochs, train)
             if isinstance(train, data.Examples):
                 self._needs_shapes(x)
@@ -363,6 +364,7 @@ class Training:
         self._passes = state["passes"]
         if self.optimizer is not None and self.graph is not None:
             self._needs_compile("training")
-        if self._update is not None and len(state["moments"]):
-            self._moments[...] = state["moments"]
+        if self._update is not None:
+            for own, moment in zip(self._moments, state["moments"], strict=False):
+                own[...] = moment  # none before the first step, or if the rule needs none
             self._update.step = state["step"]

@@ -238,6 +238,20 @@ def test_a_layer_shared_by_residual_blocks_comes_back_shared(make, tmp_path):
     ).read_bytes()
 
 
+@pytest.mark.parametrize("optimizer", [nn.SGD, nn.RMSprop, nn.Adam])
+def test_a_schedule_goes_on_where_it_was(optimizer, tmp_path):
+    model = classifier(optimizer(nn.schedules.CosineDecay(0.5, 20)))
+    for _ in range(10):
+        model.train_on_batch(X, Y)
+    model.save(tmp_path / "model.safetensors")
+    others = [nn.load(tmp_path / "model.safetensors"), copy.deepcopy(model),
+              pickle.loads(pickle.dumps(model))]  # fmt: skip
+    for _ in range(3):
+        for each in (model, *others):
+            each.train_on_batch(X, Y)
+    assert all(same(model, other) for other in others)
+
+
 @pytest.mark.parametrize(
     "optimizer, moments",
     [(nn.SGD(0.1), 0), (nn.SGD(0.1, 0.5), 1), (nn.RMSprop(), 1), (nn.RMSprop(momentum=0.5), 2)],

@@ -316,6 +316,47 @@ def test_class_weight_asks_for_no_label_of_the_padding():
         assert np.array_equal(value, other.params[name])
 
 
+@pytest.mark.parametrize("k", [3, STEPS])
+def test_weights_of_steps_that_have_several_positions(k):
+    """Output (STEPS, k, 2): the loss is the mean over the steps there are, k positions each."""
+    model = nn.Sequential([nn.Input((STEPS, k, 4)), nn.Dense(2)], seed=0, dtype="float64")
+    model.compile(nn.SGD(0.1), "cross_entropy")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, STEPS, k, 4)), rng.integers(0, 2, (6, STEPS, k))
+    lengths = rng.integers(1, STEPS + 1, 6)
+    there = np.arange(STEPS) < lengths[:, None]
+    logits = model(x)
+    losses = np.logaddexp.reduce(logits, -1) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    near(model.gradients(x, y, lengths=lengths)[0], losses[there].mean())
+    one = nn.Sequential([nn.Input((STEPS, k, 4)), nn.Dense(2)], seed=0, dtype="float64")
+    one.compile(nn.SGD(0.1), "cross_entropy")
+    weight = np.array([1.0, 5.0])[y]
+    scale = losses.size / losses[there].size  # the weighted losses of the steps there are
+    expected = one.gradients(x, y, sample_weight=None)[0]
+    assert expected == pytest.approx(losses.mean())
+    model.fit(x, y, lengths=lengths, class_weight={0: 1.0, 1: 5.0}, verbose=False, batch_size=6)
+    found = model.history.history["loss"][0]
+    assert found == pytest.approx((losses * weight)[there].sum() * scale / losses.size)
+
+
+def test_class_weight_counts_no_steps_where_the_output_has_none():
+    def fitted(**options):
+        layers = [nn.LSTM(6), nn.Reshape((3, 2))]
+        model = network(layers, STEPS, seed=0, dtype="float64")
+        model.compile(nn.SGD(0.1), "cross_entropy")
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(6, STEPS, FEATURES)), rng.integers(0, 2, (6, 3))
+        lengths = np.ones(6, int)
+        if options.pop("by_hand", False):
+            options["sample_weight"] = np.array([1.0, 5.0])[y]
+        model.fit(x, y, lengths=lengths, verbose=False, **options)
+        return model.params
+
+    by_class, by_hand = fitted(class_weight={0: 1, 1: 5}), fitted(by_hand=True)
+    for name, value in by_class.items():
+        near(value, by_hand[name])
+
+
 def test_an_input_that_is_as_wide_as_there_are_steps_is_no_sequence():
     series, static = nn.Input((STEPS, 2)), nn.Input((STEPS,))
     h = nn.Concatenate()([nn.LSTM(3)(series), nn.Dense(3)(static)])

@@ -270,3 +270,14 @@ def test_nan_passes_through_a_step():
     assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
     y, _ = model.step(np.ones((2, 3)), state)
     assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
+
+
+def test_what_has_no_steps_is_refused():
+    series, static = nn.Input((5, 4)), nn.Input((5,))
+    model = nn.Model([series, static], nn.Concatenate()([nn.GRU(3)(series), nn.Dense(3)(static)]))
+    with pytest.raises(ValueError, match=r"step: Input\(\(5,\)\) has no steps"):
+        model.step([np.ones((1, 4)), np.ones((1, 5))])
+    plain = nn.Sequential([nn.Input((4,)), nn.Dense(2)])
+    plain.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="a network that carries no state"):
+        plain.fit(np.ones((4, 4)), np.ones((4, 2)), stateful=True, shuffle=False, verbose=False)

@@ -83,8 +83,19 @@ class Input(Symbol):
         )
 
 
+class _Itself:
+    """Equal only to itself, also where a plain `dataclass` would make equal fields share weights.
+    (A base of its own, so that signatures are those of ``__init__``.)"""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        if cls.__eq__ is not object.__eq__:
+            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
+            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+        return super().__new__(cls)
+
+
 @layer
-class Layer:
+class Layer(_Itself):
     """What all layers share. A subclass is a frozen dataclass: its fields are hyper-parameters. Two
     are two layers, with weights of their own, even if all fields are equal.
 
@@ -111,12 +122,6 @@ class Layer:
     """
 
     name: str | None = dataclasses.field(default=None, kw_only=True)
-
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        if cls.__eq__ is not object.__eq__:  # a plain dataclass: equal fields would share weights
-            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
-            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
-        return super().__new__(cls)
 
     def __call__(self, inputs: Symbol | Sequence[Symbol]) -> Any:
         symbols = (inputs,) if isinstance(inputs, Symbol) else inputs
