@@ -197,7 +197,7 @@ class Streaming:
         """
         graph = self._ready("step")
         first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
-        rows = len(first) if hasattr(first, "__len__") and getattr(first, "ndim", 1) else 0
+        rows = len(first) if hasattr(first, "__len__") and getattr(first, "ndim", True) else 0
         size = max(0, rows - 1).bit_length()
         idle = self._steppers.setdefault(size, [])
         try:
