@@ -94,14 +94,16 @@ class Progress:
     def show(self, rows: int, logs: dict[str, float]) -> None:
         """``rows`` are done in this epoch."""
         if self.bar is not None:
+            numbers = {n: f"{v:.4f}" for n, v in logs.items()}
             with self._drawing():
-                self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=False)
+                self.bar.set_postfix(numbers, refresh=False)
                 self.bar.update(rows - self.bar.n)
 
     def end(self, logs: dict[str, float]) -> None:
         if self.bar is not None:
+            numbers = {n: f"{v:.4f}" for n, v in logs.items()}
             with self._drawing():
-                self.bar.set_postfix({n: f"{v:.4f}" for n, v in logs.items()}, refresh=True)
+                self.bar.set_postfix(numbers, refresh=True)
         self.close()
 
     def close(self) -> None:
