@@ -56,7 +56,7 @@ cdef void dense_forward(real *y, const real *x, const real *weight, const real *
         if rows == 1:  # a member may have none
             gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real))
     elif packed != NULL:
-        gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias)
+        gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias, scratch)
     elif O < lanes and I <= lanes:
         gemm_short(y, O, x, I, weight, I, rows, units, I, bias)
     elif by_dots(B, I, O, lanes, 128 if lanes * sizeof(real) == 64 else 32):

@@ -83,8 +83,9 @@ cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, is
 
 cdef inline void gemm_packed(real *c, isize ldc, const real *a, isize lda, const real *packed,
                              isize most, isize M, isize N, isize K, int add,
-                             const real *bias) noexcept nogil:
+                             const real *bias, void *scratch) noexcept nogil:
+    """scratch: that of gemm, or NULL."""
     if real is float:
-        f32.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
+        f32.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias, <float *> scratch)
     else:
-        f64.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias)
+        f64.gemm_packed(c, ldc, a, lda, packed, most, M, N, K, add, bias, <double *> scratch)

@@ -287,7 +287,7 @@ cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize 
     if op.packs if of_x else op.packs_hh:
         packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
         gemm_packed(z, op.ldz, a, lda, packed + (gate * filled(op.H) + s.begin) * K, op.most,
-                    rows, units, K, not of_x, addend)
+                    rows, units, K, not of_x, addend, scratch)
         return
     weight += (gate * op.H + s.begin) * K
     if rows == 1:
@@ -331,6 +331,6 @@ cdef void multiply_transposed(Recurrence op, Shard *s, real *dh, isize ldd, cons
         if s.end > s.begin:
             gemm_packed(dh + s.begin, ldd, dz + op.h_at[gate], op.ldz,
                         packed + gate * op.H * filled(op.H) + s.begin * n * op.H, op.most,
-                        rows, s.end - s.begin, n * op.H, add, <const real *> NULL)
+                        rows, s.end - s.begin, n * op.H, add, <const real *> NULL, NULL)
         gate += n
         add = True

@@ -176,7 +176,7 @@ cdef extern from "simd/simd.h" nogil:
                           isize most, isize part, isize parts) noexcept nogil
         void (*gemm_packed)(float *c, isize ldc, const float *a, isize lda, const float *packed,
                             isize most, isize M, isize N, isize K, int add,
-                            const float *bias) noexcept nogil
+                            const float *bias, float *scratch) noexcept nogil
         void (*cell_forward)(int kind, const f32_cell *s) noexcept nogil
         void (*cell_backward)(int kind, const f32_cell *s) noexcept nogil
     ctypedef struct f64_table:
@@ -297,7 +297,7 @@ cdef extern from "simd/simd.h" nogil:
                           isize most, isize part, isize parts) noexcept nogil
         void (*gemm_packed)(double *c, isize ldc, const double *a, isize lda, const double *packed,
                             isize most, isize M, isize N, isize K, int add,
-                            const double *bias) noexcept nogil
+                            const double *bias, double *scratch) noexcept nogil
         void (*cell_forward)(int kind, const f64_cell *s) noexcept nogil
         void (*cell_backward)(int kind, const f64_cell *s) noexcept nogil
     ctypedef struct simd_tables:

@@ -13,9 +13,18 @@
 #define DEPTH (VECTOR_BYTES == 16 ? 384 : 256)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
 #define BLOCK_ROWS 1024
-/* Rows of C from which it pays to copy B that could be read in place (it is read once per tile):
- * rows a multiple of 4 KB apart share one set of the cache, odd ones straddle its lines. */
-#define PACK_B_ROWS(bytes) ((bytes) % 4096 == 0 ? 18 : (bytes) % 64 ? 48 : 192)
+/* Rows of C from which it pays to copy B, (K,N) with rows `bytes` apart, that could be read in
+ * place. It is read once per tile; where it does not stay in L1, a few tiles repay the copy: rows a
+ * multiple of 4 KB apart share one set of the cache, others a few, and vectors that straddle its
+ * lines take two (Zen 3, 128 rows of 512 x 512: 91 GFLOP/s instead of 75; 100 x 300: 4/3). */
+ALWAYS_INLINE isize NAME(pack_b_rows)(isize bytes, isize K)
+{
+    const int deep = K > 128; /* fewer rows stay in more of the sets */
+    if (bytes % 4096 == 0) return 18;
+    if (bytes % 512 == 0) return 7 * TILE_ROWS(WIDTH);
+    if (bytes % VECTOR_BYTES) return (deep ? 6 : 12) * TILE_ROWS(WIDTH);
+    return (!deep ? 48 : bytes % 256 ? 24 : 8) * TILE_ROWS(WIDTH);
+}
 
 /* How many vectors wide panels are for products of M rows. Five or six are one tile of two vectors
  * and would be two of three (AVX2). */
@@ -25,12 +34,20 @@ ALWAYS_INLINE int NAME(widest)(isize M)
     return M <= TILE_ROWS(WIDE) ? WIDE : one_tile ? 2 : WIDTH;
 }
 
+/* Cut the rows of C into tiles of equal height. */
+ALWAYS_INLINE void NAME(cut_rows)(NAME(tiles) *t, isize most)
+{
+    const isize tiles = pieces(t->M, most);
+    t->rows = pieces(t->M, tiles);
+    t->longer = t->M - tiles * (t->rows - 1);
+}
+
 /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias] for one depth and one block of rows; t has all but b:
  * panel by panel of B, (K, at most `widest` vectors). */
 static void NAME(gemm_block)(NAME(tiles) *t, const REAL *b, isize brs, isize bcs, isize N,
                              REAL *panel, int widest)
 {
-    const int pack = bcs != 1 || t->M >= PACK_B_ROWS(brs * (isize)sizeof(REAL));
+    const int pack = bcs != 1 || t->M >= NAME(pack_b_rows)(brs * (isize)sizeof(REAL), t->K);
     isize vectors = (N + LANES - 1) / LANES, panels = pieces(vectors, widest);
     for (isize n = 0; n < N; panels--) {
         const isize W = pieces(vectors, panels);
@@ -50,6 +67,7 @@ static void NAME(gemm_block)(NAME(tiles) *t, const REAL *b, isize brs, isize bcs
         vectors -= W;
         n += columns;
         b += columns * bcs;
+        if (!t->a_packed) NAME(cut_rows)(t, TILE_ROWS(W));
         if (pack && t->M > 2 * t->rows) {
             t->ahead = bcs == 1
                            ? (NAME(stretch)){b, t->K, brs, MIN(columns, N - n), 0}
@@ -78,6 +96,18 @@ ALWAYS_INLINE isize NAME(gemm_depth)(isize K)
     return depths == 1 ? K : pieces(K, 8 * depths) * 8;
 }
 
+/* Rows of a block of A. */
+ALWAYS_INLINE isize NAME(gemm_height)(isize M, isize depth)
+{
+    const isize most = depth <= BLOCK_ELEMENTS / BLOCK_ROWS ? BLOCK_ROWS : BLOCK_ELEMENTS / depth;
+    return M <= most ? M : pieces(M, pieces(M, most));
+}
+
+ALWAYS_INLINE REAL *NAME(aligned)(REAL *scratch)
+{
+    return (REAL *)(((uintptr_t)scratch + 63) / 64 * 64);
+}
+
 static isize NAME(gemm_scratch)(isize M, isize N, isize K)
 {
     const isize line = 64 / sizeof(REAL), k = MIN(K, DEPTH);
@@ -91,31 +121,27 @@ static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, 
                        REAL *scratch)
 {
     if (M <= 0 || N <= 0) return;
-    REAL *const panel = (REAL *)(((uintptr_t)scratch + 63) / 64 * 64);
+    REAL *const panel = NAME(aligned)(scratch);
     const int widest = NAME(widest)(M);
     const int pack = NAME(packs_a)(M, N, K, ars, acs);
     REAL *const block = panel + MIN(K, DEPTH) * widest * LANES;
 
     const isize depth = NAME(gemm_depth)(K);
-    const isize most = depth <= BLOCK_ELEMENTS / BLOCK_ROWS ? BLOCK_ROWS : BLOCK_ELEMENTS / depth;
-    const isize height = pieces(M, pieces(M, most));
+    const isize height = NAME(gemm_height)(M, depth);
     const isize vectors = (N + LANES - 1) / LANES;
-    const isize limit = TILE_ROWS(pieces(vectors, pieces(vectors, widest)));
     isize k = 0;
     do {
         for (isize m = 0; m < M; m += height) {
-            const isize rows = MIN(height, M - m), tiles = pieces(rows, limit);
             NAME(tiles) t = {.c = c + m * ldc, .ldc = ldc, .a = a + m * ars + k * acs, .ars = ars,
-                            .acs = acs, .M = rows, .K = MIN(depth, K - k), .add = add || k > 0,
-                            .bias = k > 0 ? NULL : bias};
-            t.rows = pieces(rows, tiles);
-            t.longer = rows - tiles * (t.rows - 1);
+                            .acs = acs, .M = MIN(height, M - m), .K = MIN(depth, K - k),
+                            .add = add || k > 0, .bias = k > 0 ? NULL : bias};
             if (pack) {
                 if (ars == 1) {
-                    NAME(pack_tiles)(block, t.a, acs, rows, t.K, t.rows, t.longer);
+                    NAME(cut_rows)(&t, TILE_ROWS(pieces(vectors, pieces(vectors, widest))));
+                    NAME(pack_tiles)(block, t.a, acs, t.M, t.K, t.rows, t.longer);
                     t.a_packed = 1;
                 } else {
-                    t.ars = NAME(pack_rows_a)(block, t.a, ars, acs, rows, t.K);
+                    t.ars = NAME(pack_rows_a)(block, t.a, ars, acs, t.M, t.K);
                     t.acs = 1;
                 }
                 t.a = block;

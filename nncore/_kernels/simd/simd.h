@@ -215,7 +215,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*gemm_pack)(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,     \
                           isize most, isize part, isize parts);                                    \
         void (*gemm_packed)(real *c, isize ldc, const real *a, isize lda, const real *packed,      \
-                            isize most, isize M, isize N, isize K, int add, const real *bias);     \
+                            isize most, isize M, isize N, isize K, int add, const real *bias,      \
+                            real *scratch);                                                        \
         void (*cell_forward)(int kind, const name##_cell *s); /* CELL_... */                       \
         void (*cell_backward)(int kind, const name##_cell *s);                                     \
     } name##_table;
