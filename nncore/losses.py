@@ -25,7 +25,7 @@ from nncore.planner import root
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 # Activations that turn logits into probabilities, and the loss that goes with each.
@@ -117,7 +117,7 @@ class Loss:
     def backward(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} defines no backward")
 
-    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    def build(self, plan: Building, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         """Puts the loss on a plan; returns what metrics compare with the targets: x, or, of a
         classification loss, the probabilities."""
         plan.add(PythonLoss(x, target, weight, self.forward, self.backward, plan.array))
@@ -185,7 +185,7 @@ class CrossEntropy(Loss):
         if target.dtype.kind == "f" and not (target == np.floor(target)).all():
             raise ValueError("labels that are no integers")
 
-    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    def build(self, plan: Building, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         prediction, sums = plan.tensor(x.shape), plan.tensor((), itemsize=8)
         log_sum = plan.tensor((*x.shape[:-1], 2))
         plan.add(
@@ -225,7 +225,7 @@ class BinaryCrossEntropy(Loss):
         if target.size and not 0 <= target.min() <= target.max() <= 1:
             raise ValueError(f"targets from {target.min()} to {target.max()}; expected 0 to 1")
 
-    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    def build(self, plan: Building, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         prediction, logs = plan.tensor(x.shape), plan.tensor(x.shape)
         sums = plan.tensor((), itemsize=8)
         plan.add(
@@ -247,7 +247,7 @@ class _Regression(Loss):
 
     distance: ClassVar[str]
 
-    def build(self, plan: Plan, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    def build(self, plan: Building, x: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         sums = plan.tensor((), itemsize=8)
         options = {"delta": self.delta} if isinstance(self, Huber) else {}
         plan.add(Regression(x, target, weight, sums, distance=self.distance, **options))

@@ -195,7 +195,7 @@ def test_an_interrupt_before_the_run_leaves_nothing_stale(plain, monkeypatch):
 
 def test_packed_weights_have_a_bound(plain, monkeypatch):
     """However many plans there are, for sizes of batches and threads."""
-    monkeypatch.setattr("nncore.plan.KEPT_BYTES", 20000)
+    monkeypatch.setattr("nncore.building.KEPT_BYTES", 20000)
     model = nn.Sequential([nn.Input((64,)), nn.Dense(64), nn.Dense(3)], seed=0)
     for rows in (16, 32, 64, 128):
         x = np.random.default_rng(rows).standard_normal((rows, 64)).astype(np.float32)

@@ -14,7 +14,7 @@ from nncore._names import describe, positive_int, received
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 _created = itertools.count()
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class Layer(_Itself):
                 raise type(error)(f"{place}: {name!r}: {error}") from None
         return checked
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         """Puts this layer on a plan: declares parameters, adds ops, returns the output."""
         shapes = [x.shape for x in inputs]
         weights: dict[str, Tensor] = {

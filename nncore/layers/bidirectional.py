@@ -12,7 +12,7 @@ from nncore.layers.recurrent import Recurrence, one_or_tuple, with_states
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 MERGES: dict[str, Any] = {
     "concat": merging.Concatenate,
@@ -67,7 +67,7 @@ class Bidirectional(Layer):
         """As for the layer; the states of both directions one after the other."""
         return super().__call__(with_states(inputs, initial_state))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Any:
+    def build(self, plan: Building, *inputs: Tensor) -> Any:
         count = self.layer.states
         x, given = self.layer.take(plan, self, inputs, 2 * count)
         ys, states = [], []
@@ -80,7 +80,7 @@ class Bidirectional(Layer):
             ys = [self._merged(plan, *ys)]
         return one_or_tuple([*ys, *states])
 
-    def _merged(self, plan: Plan, a: Tensor, b: Tensor) -> Tensor:
+    def _merged(self, plan: Building, a: Tensor, b: Tensor) -> Tensor:
         if self.merge_mode == "concat":
             y = plan.tensor((*a.shape[:-1], 2 * a.shape[-1]))
             plan.add(merging.Concatenate(a, b, y, len(a.shape) - 1))

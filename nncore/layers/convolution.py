@@ -24,7 +24,7 @@ MOST_PADDED = 2**31  # numbers of a padded image
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 def _check(layer: Any, axes: int, *counts: str) -> None:
@@ -52,7 +52,7 @@ def _windows(layer: Any, axes: int) -> tuple[tuple[int, ...], ...]:
     return tuple(per_axis(value, axes) for value in given)
 
 
-def _divides(plan: Plan, layer: Layer, groups: int, x: Tensor) -> None:
+def _divides(plan: Building, layer: Layer, groups: int, x: Tensor) -> None:
     channels = x.shape[-1]
     if channels % groups:
         raise ValueError(
@@ -62,7 +62,9 @@ def _divides(plan: Plan, layer: Layer, groups: int, x: Tensor) -> None:
         )
 
 
-def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes: int) -> Tensor:
+def _convolve(
+    plan: Building, layer: Any, x: Tensor, filters: int, groups: int, axes: int
+) -> Tensor:
     """Puts weight, bias, convolution and activation on the plan."""
     channels = x.shape[-1]
     _divides(plan, layer, groups, x)
@@ -73,7 +75,7 @@ def _convolve(plan: Plan, layer: Any, x: Tensor, filters: int, groups: int, axes
     return _add(plan, layer, x, shapes, strides, dilations, before, groups, axes)
 
 
-def _reasonable(plan: Plan, layer: Any, counts: tuple[int, ...], channels: int):
+def _reasonable(plan: Building, layer: Any, counts: tuple[int, ...], channels: int):
     """The strides and dilations that matter; refuses an image that padding makes too large."""
     sizes, strides, dilations = _windows(layer, len(counts))
     strides = tuple(1 if n == 1 else s for n, s in zip(counts, strides, strict=True))
@@ -131,7 +133,7 @@ class _Convolution(Layer):
     def __post_init__(self) -> None:
         _check(self, self.axes, "filters", "groups")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
         return _convolve(plan, self, x, self.filters, self.groups, self.axes)
 
@@ -209,7 +211,7 @@ class DepthwiseConv2D(Layer):
     def __post_init__(self) -> None:
         _check(self, 2, "depth_multiplier")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
         return _convolve(plan, self, x, channels * self.depth_multiplier, channels, 2)
@@ -266,7 +268,7 @@ class Conv2DTranspose(Layer):
         before, after = (0, 0) if self.padding == "valid" else self.padding[axis]
         return full - before - after + self.output_padding, before
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)
         channels = x.shape[-1]
         _divides(plan, self, self.groups, x)

@@ -13,7 +13,7 @@ from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 def check_activation(owner: str, name: Any) -> str:
@@ -54,7 +54,7 @@ class Dense(Layer):
         initializers.get(self.kernel_initializer, "Dense: kernel_initializer")
         initializers.get(self.bias_initializer, "Dense: bias_initializer")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1, least_axes=1)
         weight = plan.parameter(
             "weight", (self.units, x.shape[-1]), initializers.get(self.kernel_initializer)
@@ -87,7 +87,7 @@ class Activation(Layer):
             raise TypeError("Activation: received None; expected a name, 'linear' for none")
         check_activation("Activation", self.activation)
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         return plan.activation(check_activation("Activation", self.activation), x)
 
@@ -111,12 +111,12 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", rate("Dropout", "rate", self.rate))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         return dropped(plan, x, self.rate)
 
 
-def dropped(plan: Plan, x: Tensor, rate: float) -> Tensor:
+def dropped(plan: Building, x: Tensor, rate: float) -> Tensor:
     """x after a dropout of this rate, which is x itself in inference."""
     if not plan.training or rate == 0:
         return x
@@ -134,7 +134,7 @@ class Flatten(Layer):
     (6,)
     """
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         return plan.view(x, (x.size,))
 
@@ -162,7 +162,7 @@ class Reshape(Layer):
                 "without the batch axis"
             )
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         known = 1
         for n in self.shape:
@@ -200,7 +200,7 @@ class Embedding(Layer):
             object.__setattr__(self, field, positive_int("Embedding", field, getattr(self, field)))
         initializers.get(self.embeddings_initializer, "Embedding: embeddings_initializer")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         if self.input_dim > plan.largest_integer:
             raise ValueError(

@@ -10,10 +10,10 @@ from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
-def _merge_alike(layer: Layer, op: type, plan: Plan, inputs: tuple[Tensor, ...]) -> Tensor:
+def _merge_alike(layer: Layer, op: type, plan: Building, inputs: tuple[Tensor, ...]) -> Tensor:
     """Merges tensors of one shape, two by two."""
     plan.expect(layer, inputs, least_count=2)
     if len({x.shape for x in inputs}) > 1:
@@ -41,7 +41,7 @@ class Add(Layer):
 
     knows_steps: ClassVar[bool] = True
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         return _merge_alike(self, kernels.Add, plan, inputs)
 
 
@@ -59,7 +59,7 @@ class Multiply(Layer):
 
     knows_steps: ClassVar[bool] = True
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         return _merge_alike(self, kernels.Multiply, plan, inputs)
 
 
@@ -84,7 +84,7 @@ class Concatenate(Layer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", integer("Concatenate", "axis", self.axis))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         plan.expect(self, inputs, least_count=2, least_axes=1)
         axes = len(inputs[0].shape)
         axis = self.axis + axes if self.axis < 0 else self.axis - 1

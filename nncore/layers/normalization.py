@@ -12,7 +12,7 @@ from nncore.layers.base import Layer, layer
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 @layer
@@ -44,7 +44,7 @@ class BatchNormalization(Layer):
         real("BatchNormalization", "momentum", self.momentum, "[0, 1)")
         real("BatchNormalization", "epsilon", self.epsilon, "(0, inf)")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1, least_axes=1)
         shape = (x.shape[-1],)
         zeros, ones = initializers.get("zeros"), initializers.get("ones")
@@ -88,7 +88,7 @@ class LayerNormalization(Layer):
         epsilon = real("LayerNormalization", "epsilon", self.epsilon, "(0, inf)")
         settle(self, epsilon=epsilon)
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1, least_axes=1)
         channels = x.shape[-1:]
         weight = plan.parameter("weight", channels, initializers.get("ones"))

@@ -19,13 +19,13 @@ from nncore.layers.windows import (
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 MOST_CELLS = 2**31 - 1  # of a window, so that each has a number
 
 
-def _pool(plan: Plan, op: type, x: Tensor, y: Tensor, size, strides, before) -> None:
+def _pool(plan: Building, op: type, x: Tensor, y: Tensor, size, strides, before) -> None:
     """Puts the op on the plan; sizes per axis, of one axis or two."""
     row = (1,) * (2 - len(size))
     geometry = (
@@ -67,7 +67,7 @@ class _Pool(Layer):
         if self.strides is not None:
             settle(self, strides=settled(owner, "strides", self.strides, self.axes))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
         size = per_axis(self.pool_size, self.axes)
         strides = size if self.strides is None else per_axis(self.strides, self.axes)
@@ -161,7 +161,7 @@ class _GlobalPool(Layer):
 
     axes, op = 2, MaxPool
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
         ones = (1,) * self.axes
         y = plan.tensor((*ones, x.shape[-1]))

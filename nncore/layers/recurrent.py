@@ -15,7 +15,7 @@ from nncore.layers.core import dropped
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Recurrence(Layer):
         """The name of what the op computes at each step."""
         raise NotImplementedError
 
-    def _weights(self, plan: Plan, width: int) -> list[Tensor]:
+    def _weights(self, plan: Building, width: int) -> list[Tensor]:
         rows = self.gates * self.units
         weights = [
             plan.parameter("weight_ih", (rows, width), initializers.get(self.kernel_initializer)),
@@ -113,11 +113,11 @@ class Recurrence(Layer):
         """
         return super().__call__(with_states(inputs, initial_state))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Any:
+    def build(self, plan: Building, *inputs: Tensor) -> Any:
         x, states = self.take(plan, self, inputs, self.states)
         return one_or_tuple(self.unroll(plan, x, states))
 
-    def take(self, plan: Plan, owner: Layer, inputs: Any, count: int) -> Any:
+    def take(self, plan: Building, owner: Layer, inputs: Any, count: int) -> Any:
         """x and the initial states among the inputs, checked; ``owner`` received them."""
         if len(inputs) not in (1, 1 + count):
             raise ValueError(
@@ -138,7 +138,7 @@ class Recurrence(Layer):
                 )
         return x, states
 
-    def unroll(self, plan: Plan, x: Tensor, states: Any, aligned: bool = False) -> list[Tensor]:
+    def unroll(self, plan: Building, x: Tensor, states: Any, aligned: bool = False) -> list[Tensor]:
         """Puts the op on the plan; returns y and, if asked for, the last states.
 
         aligned: y has its steps in the order of x, even if they are taken backwards."""

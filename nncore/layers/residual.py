@@ -12,7 +12,7 @@ from nncore.layers.windows import channels_first_hint
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
 @layer
@@ -44,7 +44,7 @@ class Residual(Layer):
             object.__setattr__(self, "shortcut", _layers("shortcut", self.shortcut))
         check_activation("Residual", self.activation)
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         a = _chain(plan, "body", self.body, x)
         b = _chain(plan, "shortcut", self.shortcut or (), x)
@@ -95,7 +95,7 @@ def _layers(what: str, value: Any) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def _chain(plan: Plan, what: str, layers: tuple[Layer, ...], x: Tensor) -> Tensor:
+def _chain(plan: Building, what: str, layers: tuple[Layer, ...], x: Tensor) -> Tensor:
     for i, item in enumerate(layers):
         x = plan.call(item, f"{what}.{item.name or i}", x)
     return x

@@ -12,10 +12,10 @@ from nncore.layers.windows import edges, image, per_axis, settled, with_rows
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
-    from nncore.plan import Plan
+    from nncore.building import Building
 
 
-def _pad(plan: Plan, x: Tensor, shape: list[int], around: list[tuple[int, int]]) -> Tensor:
+def _pad(plan: Building, x: Tensor, shape: list[int], around: list[tuple[int, int]]) -> Tensor:
     y = plan.tensor((*shape, x.shape[-1]))
     plan.add(Pad(x, y, with_rows(x.shape), [(0, 0)] * (2 - len(around)) + around))
     return y
@@ -36,7 +36,7 @@ class _ZeroPadding(Layer):
     def __post_init__(self) -> None:
         _settled(self, "padding", self.padding, self.axes)
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
         around = edges(type(self).__name__, "padding", self.padding, self.axes)
         shape = [n + a + b for n, (a, b) in zip(x.shape, around, strict=False)]
@@ -82,7 +82,7 @@ class _Cropping(Layer):
     def __post_init__(self) -> None:
         _settled(self, "cropping", self.cropping, self.axes)
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, self.axes)
         around = edges(type(self).__name__, "cropping", self.cropping, self.axes)
         shape = [n - a - b for n, (a, b) in zip(x.shape, around, strict=False)]
@@ -139,7 +139,7 @@ class UpSampling1D(Layer):
     def __post_init__(self) -> None:
         settle(self, size=settled("UpSampling1D", "size", self.size, 1))
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 1)
         (size,) = per_axis(self.size, 1)
         y = plan.tensor((x.shape[0] * size, x.shape[1]))
@@ -170,7 +170,7 @@ class UpSampling2D(Layer):
         names = {"nearest": False, "bilinear": True}
         lookup("interpolation", self.interpolation, names, "UpSampling2D")
 
-    def build(self, plan: Plan, *inputs: Tensor) -> Tensor:
+    def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         x = image(plan, self, inputs, 2)
         factors = per_axis(self.size, 2)
         y = plan.tensor((x.shape[0] * factors[0], x.shape[1] * factors[1], x.shape[2]))

@@ -11,8 +11,8 @@ from nncore._names import integer, received
 
 if TYPE_CHECKING:
     from nncore._kernels.op import Tensor
+    from nncore.building import Building
     from nncore.layers.base import Layer
-    from nncore.plan import Plan
 
 Edges = tuple[tuple[int, int], ...]  # (before, after) for each axis
 
@@ -108,7 +108,7 @@ def reach(size: int, dilation: int) -> int:
     return (size - 1) * dilation + 1
 
 
-def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
+def count_windows(plan: Building, layer: Layer, x: Tensor, sizes, strides, dilations, padding):
     """(windows, cells before the first) for each axis of x but the last; a window must fit."""
     placed, names = [], AXIS_NAMES[len(sizes)]
     for axis, (size, stride, dilation) in enumerate(zip(sizes, strides, dilations, strict=True)):
@@ -132,7 +132,7 @@ def count_windows(plan: Plan, layer: Layer, x: Tensor, sizes, strides, dilations
     return counts, before
 
 
-def channels_first_hint(plan: Plan) -> str:
+def channels_first_hint(plan: Building) -> str:
     """What to add to an error where the network's input looks like channels before height and
     width. Of what layers make of it, one pixel high and wide is nothing unusual."""
     for shape in (gather.x.shape for gather in plan.inputs):
@@ -145,7 +145,7 @@ def channels_first_hint(plan: Plan) -> str:
     return ""
 
 
-def _refuse_channels_first(plan: Plan, layer: Layer, shape: tuple[int, ...]) -> None:
+def _refuse_channels_first(plan: Building, layer: Layer, shape: tuple[int, ...]) -> None:
     """Of a shape that nobody wrote down, but data had: three pixels high and wider, with many
     channels, or one pixel high with as many channels as it is wide, is no image."""
     first, *others = shape
@@ -160,7 +160,7 @@ def _refuse_channels_first(plan: Plan, layer: Layer, shape: tuple[int, ...]) -> 
         )
 
 
-def image(plan: Plan, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
+def image(plan: Building, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -> Tensor:
     """The one input, which must have so many axes and the channels."""
     (x,) = plan.expect(layer, inputs, count=1)
     if len(x.shape) != axes + 1:
