@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data
+from nncore._names import received
 from nncore.batches import unpack_batch
 from nncore.failures import explain
 from nncore.metrics import named
@@ -47,7 +48,17 @@ class Measures:
 
     def results(self) -> dict[str, float]:
         """name -> value."""
-        return {name: metric.result() for name, metric in named(self.groups)}
+        return {name: _number(name, metric.result()) for name, metric in named(self.groups)}
+
+
+def _number(name: str, value: Any) -> float:
+    """A metric's result; NaN and infinity are some, too."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"metric {name!r}: result() returned {received(value)}; expected a number"
+        ) from None
 
 
 def _lent(array: Any) -> Any:

@@ -26,10 +26,13 @@ MOST_MOMENTS = 4  # so many of them an optimizer may keep for each parameter
 
 def save(model: Any, path: Any, training_state: bool) -> None:
     """See `Model.save`."""
+    from nncore.sequential import Sequential
+
     graph = model._ready("save")
     description = {
         "format": FORMAT,
         "class": type(model).__name__,
+        "sequential": isinstance(model, Sequential),
         "dtype": str(model.dtype),
         "seed": model.seed,
         "graph": _describe_graph(graph),
@@ -72,7 +75,9 @@ def _build(description: dict[str, Any], tensors: dict[str, Any], custom: dict[st
     from nncore.sequential import Sequential
 
     classes: dict[str, Any] = {**custom, "Model": Model, "Sequential": Sequential}
-    cls = classes.get(description["class"], Model)
+    cls = classes.get(description["class"])
+    if cls is None:  # one of the user's, who did not say which
+        cls = Sequential if description.get("sequential") else Model
     model = cls.__new__(cls)
     model._start(description["seed"], description["dtype"])
     inputs, outputs = _build_graph(description["graph"], custom)

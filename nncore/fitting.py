@@ -79,7 +79,11 @@ class Fit:
     def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """Validates, records and reports."""
         if self.validation is not None:
-            scores = evaluate(self.model, self.validation, max(self.batch, 256))
+            try:
+                scores = evaluate(self.model, self.validation, max(self.batch, 256))
+            except (TypeError, ValueError) as error:
+                error.add_note("This was validation_data.")
+                raise
             logs.update({f"val_{name}": value for name, value in scores.items()})
         self.history.add(epoch, logs, time.perf_counter() - self.started)
         self.progress.end(logs)

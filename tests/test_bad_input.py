@@ -211,6 +211,24 @@ def test_a_metric_that_does_not_fit_is_told_before_training():
     assert_unchanged(model, lambda: model.fit(X, LABELS), ValueError, ["top_k", "5", "3"])
 
 
+def test_a_metric_of_the_user_whose_result_is_no_number():
+    class Letter(nn.metrics.Accuracy):
+        def result(self):
+            return "a"
+
+    model = classifier()
+    model.compile("sgd", "cross_entropy", metrics=[Letter(name="grade")])
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(TypeError, match="metric 'grade': .*'a'.*; expected a number"):
+            call(X, LABELS)
+
+
+def test_a_wrong_batch_of_validation_data_is_told_as_one():
+    with pytest.raises(ValueError, match=r"\(12, 3\); expected \(rows, 4\)") as caught:
+        classifier().fit(X, LABELS, validation_data=[(NUMBERS, LABELS)])
+    assert caught.value.__notes__ == ["This was validation_data."]
+
+
 REFUSED = [  # calls on a network without Input, which must not take its shape from them
     ("labels", lambda m: m.fit(X, LABELS + 1), ValueError, ["0..2"]),
     ("labels", lambda m: m.train_on_batch(X, LABELS + 1), ValueError, ["0..2"]),

@@ -162,6 +162,18 @@ def test_custom_classes_are_asked_for(tmp_path):
     assert loaded.layers[1].exponent == 2 and np.array_equal(loaded(X), model(X))
 
 
+def test_a_network_of_a_class_of_the_users_own(tmp_path):
+    """Loads as that class if it is given, as what it is a kind of if not."""
+
+    class Tower(nn.Sequential):
+        pass
+
+    Tower([nn.Input((4,)), nn.Dense(3)], seed=0).save(tmp_path / "m")
+    assert type(nn.load(tmp_path / "m", custom={"Tower": Tower})) is Tower
+    plain = nn.load(tmp_path / "m")
+    assert type(plain) is nn.Sequential and len(plain.layers) == 2
+
+
 def test_what_cannot_be_written_is_told_and_nothing_is_written(tmp_path):
     layer = nn.Dense(3, kernel_initializer=lambda shape, rng: np.ones(shape))
     model = nn.Sequential([nn.Input((4,)), layer], seed=0)
