@@ -37,7 +37,8 @@ static void NAME(gemm_pack)(REAL *packed, const REAL *b, isize brs, isize bcs, i
     }
 }
 
-/* The same for one depth and one block of rows; t has all but B. */
+/* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias] for one depth and one block of rows; t has all but B.
+ * Returns where B's next depth begins. */
 ALWAYS_INLINE const REAL *NAME(packed_block)(NAME(tiles) *t, const REAL *packed, isize N,
                                              int widest, int far)
 {
