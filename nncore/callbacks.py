@@ -196,20 +196,25 @@ class CSVLogger(Callback):
     """Write the logs to a CSV file, one line per epoch, counted from 1; readable while it grows.
 
     The columns are "epoch" and the names of the first epoch; a value that is missing later stays
-    empty. An existing file is replaced. Raises OSError if it cannot be written.
+    empty. An existing file is replaced, or gets more lines if ``append``. Raises OSError if it
+    cannot be written.
 
     >>> CSVLogger("history.csv").path
     'history.csv'
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = file_path("CSVLogger", path)
+        self.append = boolean("CSVLogger", "append", append)
         self._columns: list[str] = []
 
     def on_train_begin(self, model: Any) -> None:
-        self._columns = []
-        with open(self.path, "w", encoding="utf-8"):
-            pass  # a path that cannot be written is told before training, not after an epoch
+        import csv
+
+        # A path that cannot be written is told before training, not after an epoch.
+        with open(self.path, "a+" if self.append else "w+", encoding="utf-8", newline="") as file:
+            file.seek(0)
+            self._columns = next(csv.reader(file), [])[1:]
 
     def on_epoch_end(self, model: Any, epoch: int, logs: dict[str, float]) -> None:
         import csv  # not at the top: `import nncore` stays fast

@@ -40,6 +40,7 @@ class Fit:
         *,
         batch: int,
         epochs: int,
+        first_epoch: int,
         shuffle: bool,
         stateful: bool,
         callbacks: tuple[Callback, ...],
@@ -47,7 +48,8 @@ class Fit:
         history: History,
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
-        self.batch, self.epochs, self.shuffle = batch, epochs, shuffle
+        self.batch, self.epochs, self.first_epoch = batch, epochs, first_epoch
+        self.shuffle = shuffle
         self.stateful = stateful
         self.options = {"stateful": True} if stateful else {}
         self.callbacks, self.progress, self.history = callbacks, progress, history
@@ -55,7 +57,7 @@ class Fit:
         self._before: Any = None
 
     def run(self) -> None:
-        for epoch in range(self.epochs):
+        for epoch in range(self.first_epoch, self.epochs):
             self.begin_epoch(epoch)
             measures = Measures(self.model.metrics)
             if isinstance(self.train, data.Examples):
@@ -188,7 +190,8 @@ class Fit:
                 break
         if not self.rows:
             again = ": a generator gives its batches once; pass an object that can be iterated anew"
-            raise ValueError(f"fit: no batches in epoch {epoch + 1}{again if epoch else ''}")
+            hint = again if epoch > self.first_epoch else ""
+            raise ValueError(f"fit: no batches in epoch {epoch + 1}{hint}")
 
 
 def split(
@@ -216,6 +219,11 @@ def split(
         return x, _validation(model, validation_data, None)
     shapes = model._shapes_for(x)
     train = model._examples(x, y, sample_weight, finite=True, shapes=shapes, lengths=lengths)
+    if lengths is not None and isinstance(validation_data, tuple) and len(validation_data) == 3:
+        raise ValueError(
+            "fit: received lengths, and validation_data of (x, y, sample_weight); expected "
+            "(x, y, sample_weight or None, lengths)"
+        )
     validation = _validation(model, validation_data, shapes)
     if validation_split and validation is None:
         kept = int(train.rows * (1 - validation_split) + 1e-6)  # 10 rows (1 - 0.9) are one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,19 @@ def real_array(what: str, value: Any) -> np.ndarray:
             f"{what}: received a masked array with {np.ma.count_masked(value)} masked numbers; "
             "fill them (x.filled(0)) or drop their rows"
         )
+    if hasattr(value, "__getitem__") and not (
+        hasattr(value, "__iter__") or hasattr(value, "__array__")
+    ):  # of batches, perhaps; NumPy would ask it for items without end
+        raise TypeError(
+            f"{what}: received {received(value)}, which has items but no __iter__; expected an "
+            "array of numbers, or, where batches are taken, an iterable of them"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{what}: received rows of unequal lengths ({error})") from None
+    if array.dtype.kind == "O":
+        raise _no_numbers(what, array)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{what}: received an array of dtype {array.dtype}; expected real numbers "
@@ -40,13 +50,33 @@ def real_array(what: str, value: Any) -> np.ndarray:
 
 
 _CONVERT = "convert it: numpy.asarray(..., dtype='float32')"
+_CATEGORIES = "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]"
 _ADVICE = {  # by the kind of dtype
     "M": "count from a date: (x - x.min()) / numpy.timedelta64(1, 'D')",
     "m": "count in a unit: x / numpy.timedelta64(1, 's')",
-    "U": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
-    "S": "give each category a number of its own: numpy.unique(..., return_inverse=True)[1]",
+    "U": _CATEGORIES,
+    "S": _CATEGORIES,
     "c": "give real and imaginary part a column each",
 }
+
+
+def _no_numbers(what: str, array: np.ndarray) -> TypeError:
+    """The error for an array of Python objects: the first of them that is no number."""
+    if array.ndim == 0:
+        return TypeError(
+            f"{what}: received {received(array.item())}; expected an array of real numbers"
+        )
+    for place, item in np.ndenumerate(array):
+        if not isinstance(item, (numbers.Real, np.bool_)):
+            at = ", ".join(map(str, place))
+            advice = f" ({_CATEGORIES})" if isinstance(item, str) else ""
+            return TypeError(
+                f"{what}: received an array of objects, with {received(item)} at [{at}]; expected "
+                f"real numbers{advice}"
+            )
+    return TypeError(
+        f"{what}: received an array of dtype object; expected real numbers ({_CONVERT})"
+    )
 
 
 def as_list(what: str, value: Any, count: int) -> list[Any]:
@@ -54,8 +84,8 @@ def as_list(what: str, value: Any, count: int) -> list[Any]:
     if count == 1:
         return [value]
     if not isinstance(value, (list, tuple)) or len(value) != count:
-        got = f"{len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-        raise ValueError(f"{what}: received {got}; expected a list of {count}")
+        got = f"{len(value)} of them" if isinstance(value, (list, tuple)) else received(value)
+        raise ValueError(f"{what}: received {got}; expected a list of {count} arrays, in order")
     return list(value)
 
 

@@ -26,7 +26,7 @@ def minimize(fit: Fit) -> None:
     optimizer: Any = model.optimizer
     p = model._parameters
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
-    best, epoch = p.values.copy(), 0
+    best, epoch = p.values.copy(), fit.first_epoch
     answers = examples.answers(plan, 0, examples.rows, plan.capacity).sum()
 
     def penalty(flat: np.ndarray) -> float:
@@ -72,12 +72,13 @@ def minimize(fit: Fit) -> None:
             fit.begin_epoch(epoch)
 
     options = {
-        "maxiter": fit.epochs,
+        "maxiter": fit.epochs - epoch,
         "maxcor": optimizer.history_size,
         "gtol": optimizer.tolerance,
-        "maxfun": 30 * fit.epochs,
+        "ftol": 0,  # scipy's own ends the search where a step gains less than 2e-9
+        "maxfun": 30 * (fit.epochs - epoch),
     }
-    fit.begin_epoch(0)
+    fit.begin_epoch(epoch)
     start = p.values.astype(np.float64)
     try:
         scipy.optimize.minimize(

@@ -18,6 +18,11 @@ def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
         raise ValueError(f"{owner}: received lengths for x of shape {x.shape}, which has no steps")
     rows, steps = x.shape[:2]
     found = real_array("lengths", lengths)
+    if found.dtype.kind != "b" and found.shape == (rows, steps) and steps > 1:
+        raise TypeError(
+            f"{owner}: received lengths of shape {found.shape} and dtype {found.dtype}; expected "
+            f"({rows},), or a padding mask of True and False (mask.astype(bool))"
+        )
     if found.dtype.kind == "b":
         found = _of_mask(owner, found, x)
     elif found.dtype.kind == "f":

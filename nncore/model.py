@@ -206,27 +206,33 @@ class Model(Training, ByHand, Inference, Streaming, Entry):
         ``training_state`` also the optimizer's moments, its step and the random generators, so
         that training goes on from the file to the bit as it would have without it (to rounding,
         where it had batches of more rows before: plans for those stay, and add up otherwise).
-        OSError where it cannot be written: what was there before stays.
+        OSError where it cannot be written: what was there before stays. RuntimeError while another
+        thread trains the model.
         """
         from nncore import files
 
+        self._between_steps("save")
         files.save(self, path, boolean("save", "training_state", training_state))
 
     def save_weights(self, path: Any) -> None:
         """Writes the parameters (and buffers) by name to a .safetensors file, atomically."""
         from nncore.interop import safetensors
 
+        self._between_steps("save_weights")
         safetensors.save(path, {**self.params, **self.buffers}, {})
 
     def load_weights(self, path: Any) -> None:
         """Reads what `save_weights` or `save` wrote; ValueError, and no change, where names or
-        shapes do not fit."""
+        shapes do not fit. Predictions of other threads see some weights of before and some of
+        after it: for those, load another model and give them that one."""
         from nncore import files
 
+        self._between_steps("load_weights")
         files.load_weights(self, path)
         self._forward_plan = None
 
     def __getstate__(self) -> dict[str, Any]:
+        self._between_steps("copying and pickling")
         state = {k: v for k, v in self.__dict__.items() if k not in _PLANS}
         return {
             "fields": {**state, "optimizer": self.optimizer},

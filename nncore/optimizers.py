@@ -199,7 +199,9 @@ class LBFGS(Optimizer):
     """L-BFGS on the whole data set at once, by `scipy.optimize.minimize`: for small networks and
     smooth losses. Each of `fit`'s epochs is one of its iterations; batch_size only bounds the
     memory of a pass. ``history_size``: vectors kept of the past. Its line search finds the
-    length of each step, so there is no learning rate. (Liu, Nocedal 1989)
+    length of each step, so there is no learning rate. `fit` ends before its last epoch where no
+    element of the gradient is larger than ``tolerance`` in size, or no step makes the loss fall.
+    Dropout leaves out the same units in all of a `fit`. (Liu, Nocedal 1989)
 
     ValueError for clipnorm, for a number out of range, and from the steps that see a batch only
     (`train_on_batch`, `apply_gradients`); TypeError for what is no number.

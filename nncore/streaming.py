@@ -82,7 +82,15 @@ class Stepping:
     """What `Model.step` needs for some number of rows: a plan, and checks."""
 
     def __init__(self, graph: Any, parameters: Any, rows: int) -> None:
-        self.plan = StepPlan(graph, parameters, rows)
+        try:
+            self.plan = StepPlan(graph, parameters, rows)
+        except ValueError as error:
+            told = str(error)
+            raise ValueError(
+                told
+                if told.startswith("step: ")
+                else f"step: this network does not go step by step: {told}"
+            ) from None
         self.stepper = self.plan.stepper()
         self.count = len(self.plan.inputs)
         self.outputs = len(self.plan.outputs) - len(self.plan.states)

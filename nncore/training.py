@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import data, losses, optimizers
-from nncore._names import boolean, positive_int
+from nncore._names import boolean, integer, positive_int
 from nncore.arena import aligned_zeros
 from nncore.batches import is_batches
 from nncore.evaluation import evaluate
@@ -244,28 +244,37 @@ class Training:
         verbose: Any = "auto",
         lengths: Any = None,
         stateful: bool = False,
+        initial_epoch: int = 0,
     ) -> History:
         """Trains for some epochs, passes over the data in batches.
 
         x: (rows, *input shape), real numbers of any type or layout, memory-mapped files too; or,
         with y None, an iterable of batches (x, y), (x, y, sample_weight) or (x, y, sample_weight,
-        lengths) that gives them anew each epoch. y: targets as the loss takes them. lengths: for
+        lengths) that gives them anew each epoch, which ends where they do. y: targets as the loss
+        takes them. sample_weight: (rows,), or (rows, steps) for a loss over steps. lengths: for
         sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
         (rows, steps), True for the steps there are: the others change nothing, and a loss over
         steps is the mean of those there are. stateful: recurrent layers begin a batch with the
         states that the rows of the one before left, zeros at the start of an epoch; for long
         sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
         validation_split: the share of rows, the last ones, kept for validation. class_weight:
-        label -> weight. verbose: True, False, or "auto": a progress bar in terminals and
-        notebooks. Ctrl-C ends training after the step under way: the history so far is
-        returned, its ``interrupted`` is True. Raises NonFiniteError, the parameters as before
-        the step, where loss or gradient is not finite.
+        label -> weight, in the loss and the metrics of training, not of validation.
+        initial_epoch: where to go on counting, of ``epochs`` in all. verbose: True, False, or
+        "auto": a progress bar in terminals and notebooks. Ctrl-C ends training after the step
+        under way: the history so far is returned, its ``interrupted`` is True. Raises
+        NonFiniteError, the parameters as before the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
         from nncore.fitting import Fit, check_stateful, split
         from nncore.metrics import named
 
         epochs = positive_int("fit", "epochs", epochs)
+        first = integer("fit", "initial_epoch", initial_epoch, at_least=0)
+        if first >= epochs:
+            raise ValueError(
+                f"fit: initial_epoch {first} leaves none of {epochs} epochs; expected epochs to "
+                "count those of before, too"
+            )
         batch = positive_int("fit", "batch_size", batch_size)
         shuffle = boolean("fit", "shuffle", shuffle)
         stateful = boolean("fit", "stateful", stateful)
@@ -294,6 +303,7 @@ class Training:
                 validation,
                 batch=batch,
                 epochs=epochs,
+                first_epoch=first,
                 shuffle=shuffle,
                 stateful=stateful,
                 callbacks=callbacks,

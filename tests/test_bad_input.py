@@ -50,6 +50,17 @@ ANY_CALL = {  # how x reaches a model
     "evaluate": lambda m, x: m.evaluate(x, LABELS),
 }
 
+
+class Items:
+    """A data set as some libraries know them: batches by number."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, number):
+        return X, LABELS
+
+
 WRONG_X = [
     (
         "too wide",
@@ -67,6 +78,20 @@ WRONG_X = [
     ("strings", X.astype(str), TypeError, ["dtype <U", "real numbers"]),
     ("a string", "some text", TypeError, ["dtype <U", "real numbers"]),
     ("objects", X.astype(object), TypeError, ["dtype object", "float32"]),
+    (
+        "objects with a word",
+        np.array([[1, "red", 3, None]] * 12, object),
+        TypeError,
+        ["'red' (str) at [0, 1]", "numpy.unique"],
+    ),
+    (
+        "objects with a gap",
+        np.array([[1, 2.5, True, None]] * 12, object),
+        TypeError,
+        ["None at [0, 3]"],
+    ),
+    ("a function", lambda: X, TypeError, ["(function)", "array of real numbers"]),
+    ("items without end", Items(), TypeError, ["(Items)", "no __iter__"]),
     ("None", None, TypeError, ["x: received None", "array of numbers"]),
     ("complex", X.astype(complex), TypeError, ["complex128"]),
     ("dates", np.zeros((12, 4), "M8[s]"), TypeError, ["datetime64", "(x - x.min()) / numpy"]),
@@ -96,7 +121,7 @@ CALLS = [
     ("label negative", lambda m: m.fit(X, [-1, *LABELS[1:]]), ValueError, ["-1", "0..2"]),
     ("label 1.5", lambda m: m.fit(X, [1.5, *LABELS[1:]]), ValueError, ["y", "no integers"]),
     ("label NaN", lambda m: m.fit(X, [np.nan, *LABELS[1:]]), ValueError, ["y", "NaN"]),
-    ("label None", lambda m: m.fit(X, [None, *LABELS[1:]]), TypeError, ["y", "dtype object"]),
+    ("label None", lambda m: m.fit(X, [None, *LABELS[1:]]), TypeError, ["y", "None at [0]"]),
     ("labels as words", lambda m: m.fit(X, ["a"] * 12), TypeError, ["y", "<U1"]),
     ("probability negative", lambda m: m.fit(X, with_value(NUMBERS, -1)), ValueError, ["below 0"]),
     ("y short", lambda m: m.fit(X, LABELS[:11]), ValueError, ["12 rows of x", "11 of y"]),
@@ -134,6 +159,9 @@ CALLS = [
      ["3", "0..2"]),
     ("validation_data number", lambda m: m.fit(X, LABELS, validation_data=5), TypeError,
      ["validation_data 5", "(x, y)"]),
+    ("initial_epoch", lambda m: m.fit(X, LABELS, epochs=3, initial_epoch=3), ValueError,
+     ["initial_epoch 3", "3 epochs"]),
+    ("initial_epoch negative", lambda m: m.fit(X, LABELS, initial_epoch=-1), ValueError, ["-1"]),
     ("validation_data dict", lambda m: m.fit(X, LABELS, validation_data={"x": X, "y": LABELS}),
      TypeError, ["validation_data", "dict"]),
     ("validation_data str", lambda m: m.fit(X, LABELS, validation_data="xy"), TypeError, ["'xy'"]),

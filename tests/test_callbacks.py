@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import nncore as nn
 from nncore import callbacks
 
 
@@ -176,6 +177,28 @@ def test_csv_logger_writes_a_line_per_epoch_that_is_there_at_once(tmp_path):
     logger.on_train_begin(None)  # the next training has its own file
     logger.on_epoch_end(None, 0, {"mae": 0.5})
     assert path.read_text() == "epoch,mae\n1,0.5\n"
+
+
+def test_a_second_training_goes_on_counting(tmp_path):
+    path = tmp_path / "log.csv"
+    model = nn.Sequential([nn.Input((2,)), nn.Dense(1)], seed=0)
+    x, seen = np.ones((4, 2)), []
+    for optimizer in ("sgd", "lbfgs"):
+        model.compile(optimizer, "mse")
+        for first, end in ((0, 2), (2, 3)):
+            hooks = [
+                callbacks.CSVLogger(path, append=True),
+                callbacks.ModelCheckpoint(tmp_path / (optimizer + "-{epoch}")),
+                callbacks.LambdaCallback(on_epoch_begin=lambda model, epoch: seen.append(epoch)),
+            ]
+            history = model.fit(
+                x, x[:, :1] * len(seen), epochs=end, initial_epoch=first, callbacks=hooks
+            )
+            assert history.epoch == list(range(first, end))
+    assert seen == [0, 1, 2] * 2
+    assert [line.partition(",")[0] for line in path.read_text().split()] == ["epoch", *"123123"]
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == [*(f"lbfgs-{n}" for n in "123"), "log.csv", *(f"sgd-{n}" for n in "123")]
 
 
 def test_csv_logger_tells_a_bad_path_before_training(tmp_path):

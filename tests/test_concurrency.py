@@ -1,6 +1,8 @@
 """One process, many threads: who may train, who may predict, and that others run meanwhile."""
 
+import copy
 import itertools
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +82,32 @@ def test_only_one_thread_trains_a_model():
     history = model.fit(X, Y, epochs=2, callbacks=[inside])
     assert len(refused) == 20 and len(history.epoch) == 2
     model.train_on_batch(X, Y)  # and afterwards it is free again
+
+
+def test_no_copy_is_taken_in_the_midst_of_another_threads_steps(tmp_path):
+    model, refused = network(), []
+    model.save_weights(tmp_path / "before")
+    calls = (
+        lambda: model.save(tmp_path / "m"), lambda: model.save_weights(tmp_path / "w"),
+        lambda: model.load_weights(tmp_path / "before"), lambda: pickle.dumps(model),
+        lambda: copy.deepcopy(model),
+    )  # fmt: skip
+
+    def intrude():
+        for call in calls:
+            with pytest.raises(RuntimeError, match="another thread is training"):
+                call()
+            refused.append(call)
+
+    def on_epoch_end(*_):
+        thread = threading.Thread(target=intrude)
+        thread.start()
+        thread.join()
+        for call in calls:  # this thread's own training is between two steps
+            call()
+
+    model.fit(X, Y, callbacks=[nn.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)])
+    assert len(refused) == len(calls)
 
 
 def test_predicting_while_another_thread_trains():

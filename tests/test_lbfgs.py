@@ -28,6 +28,19 @@ def test_lbfgs_finds_the_minimum_that_scipy_finds():
     assert len(history.epoch) < 200
 
 
+def test_lbfgs_goes_on_until_the_tolerance_is_reached():
+    """Small steps of a small loss are no reason to stop."""
+    x = np.linspace(-3, 3, 50)[:, None]
+    y = 1e-4 * np.sin(x)
+    model = nn.Sequential(
+        [nn.Input((1,)), nn.Dense(4, "tanh"), nn.Dense(1)], seed=0, dtype="float64"
+    )
+    model.compile(nn.LBFGS(tolerance=1e-9), "mse")
+    model.fit(x, y, epochs=1000)
+    _, gradients = model.gradients(x, y)
+    assert max(abs(g).max() for g in gradients.values()) <= 1e-9
+
+
 class SpoiltLater(nn.losses.Loss):
     """The mean squared error, NaN once ``spoilt`` has something."""
 

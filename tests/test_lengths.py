@@ -397,6 +397,8 @@ def test_lengths_that_are_written_over_during_fit_change_nothing():
         ([1, 2], ValueError, r"lengths of shape \(2,\) for 3 rows"),
         ([[1], [2], [3]], ValueError, r"lengths of shape \(3, 1\)"),
         ([1.0, 2.0, 3.0], TypeError, "lengths of dtype float64; expected integers"),
+        (np.ones((3, STEPS), int), TypeError, r"mask.astype\(bool\)"),
+        (np.ones((3, STEPS)), TypeError, r"mask.astype\(bool\)"),
         (["a", "b", "c"], TypeError, "lengths: received an array of dtype"),
         (np.ones((3, 2), bool), ValueError, r"a mask .* of shape \(3, 2\)"),
         (np.eye(3, STEPS, 1, dtype=bool), ValueError, "a mask with a gap in row 0"),
@@ -418,6 +420,17 @@ def test_wrong_lengths_are_refused(lengths, error, words):
     ):
         with pytest.raises(error, match=words):
             call()
+
+
+def test_lengths_in_validation_data_are_not_taken_for_weights():
+    model = network([nn.LSTM(4), nn.Dense(2)], STEPS)
+    model.compile("sgd", "cross_entropy")
+    x, y, lengths = padded(3)[0], np.zeros(3, int), [1, 2, 3]
+    with pytest.raises(ValueError, match="sample_weight or None, lengths"):
+        model.fit(x, y, lengths=lengths, validation_data=(x, y, lengths))
+    history = model.fit(x, y, lengths=lengths, validation_data=(x, y, None, lengths))
+    expected = model.evaluate(x, y, lengths=lengths)["loss"]
+    assert history.history["val_loss"] == pytest.approx([expected])
 
 
 @pytest.mark.parametrize(

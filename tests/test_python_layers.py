@@ -83,7 +83,7 @@ TROUBLES = [
     ("backward", fail(ZeroDivisionError("the user's")), ZeroDivisionError, "the user's"),
     ("forward", lambda x: x[:, :2], ValueError, r"layer '1': forward returned.*\(6, 2\).*\(6, 4\)"),
     ("forward", lambda x: x[:3], ValueError, r"forward returned.*\(3, 4\)"),
-    ("forward", lambda x: None, ValueError, r"forward returned.*\(\)"),
+    ("forward", lambda x: None, TypeError, r"forward returned None; .*\(6, 4\)"),
     ("forward", lambda x: np.full(x.shape, "a"), TypeError, "dtype <U1; expected real"),
     ("forward", overwrite, ValueError, "read-only"),
     ("backward", overwrite, ValueError, "read-only"),

@@ -122,6 +122,7 @@ def test_a_step_keeps_nothing():
     "layers, words",
     [
         ([nn.Dense(3)], "no recurrent layer"),
+        ([nn.Conv1D(2, 2), nn.RNN(3)], "step: this network does not go step by step: .*Conv1D"),
         ([nn.GRU(3, go_backwards=True)], "it goes backwards"),
         ([nn.Bidirectional(nn.GRU(3))], "it goes backwards"),
         ([nn.GRU(3, return_sequences=True), nn.Flatten()], "mixes the steps"),

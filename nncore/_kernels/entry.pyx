@@ -7,6 +7,7 @@ else (other types, shapes, several inputs, errors, first calls) goes to `nncore.
 """
 import os
 
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from nncore._kernels.arrays cimport Array, copied, look
 from nncore._kernels.executor cimport BACKWARD, FORWARD, UPDATE
@@ -40,6 +41,7 @@ cdef class Entry:
     cdef public Loop trainer          # the plan of a training step, once there is one
     cdef readonly object optimizer
     cdef long long in_training        # in which process a thread trains this model, 0: none
+    cdef long training_thread         # which one
     cdef public unsigned long long _passes   # training passes so far: the random generator's step
 
     def __cinit__(self, *args, **options):
@@ -89,6 +91,7 @@ cdef class Entry:
                 "this model is being trained by another thread (or by the fit that this is called "
                 "from): train copies, or one after the other")
         self.in_training = process
+        self.training_thread = PyThread_get_thread_ident()
 
     def _end_training(self):
         self.in_training = 0
@@ -97,6 +100,13 @@ cdef class Entry:
     def training(self):
         """Whether a thread of this process is training this model."""
         return self.in_training == process
+
+    def _between_steps(self, what):
+        """RuntimeError while another thread trains: the weights would be those of several steps."""
+        if self.in_training == process and self.training_thread != PyThread_get_thread_ident():
+            raise RuntimeError(
+                f"{what}: another thread is training this model; expected a callback of that fit, "
+                "between two steps, or that it is done")
 
     def _set_optimizer(self, optimizer):
         self.optimizer = optimizer
@@ -135,6 +145,7 @@ cdef class Entry:
         if not 0 <= <double> rate < INFINITY or (phases & UPDATE and plan.update is None):
             return NOT_SIMPLE
         self.in_training = process
+        self.training_thread = PyThread_get_thread_ident()
         inputs, targets = <Gather> plan.feeds[0], <Gather> plan.feeds[1]
         try:
             rows = inputs.rows if inputs.open(x) and targets.open(y) else 0

@@ -36,6 +36,9 @@ cdef class PythonOp(Op):
 
     def assign(self, target, value, what):
         """target = value, whose shape must be the same."""
+        if value is None:
+            raise TypeError(f"{self.place()}: {what} returned None; expected an array of shape "
+                            f"{target.shape}")
         value = numpy.asarray(value)
         if value.shape != target.shape:
             raise ValueError(f"{self.place()}: {what} returned an array of shape "

@@ -126,9 +126,10 @@ class Recurrence(Layer):
             )
         x, states = inputs[0], inputs[1:]
         if len(x.shape) != 2:
+            hint = "; a recurrent layer before it gives all steps with return_sequences=True"
             raise ValueError(
                 f"{plan.where(owner)}: received an input of shape {x.shape} (without the batch "
-                "axis); expected (steps, features)"
+                f"axis); expected (steps, features){hint if len(x.shape) == 1 else ''}"
             )
         for state in states:
             if state.shape != (self.units,):
