@@ -29,7 +29,8 @@ __all__ = [
 
 
 class Callback:
-    """Base of all callbacks: override the hooks you need.
+    """Base of all callbacks: override the hooks you need. Each is given the model; epochs count
+    from 0.
 
     >>> class Printer(Callback):
     ...     def on_epoch_end(self, model, epoch, logs):

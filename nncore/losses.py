@@ -1,5 +1,7 @@
 """Losses: what training makes small. Each is the mean over the batch.
 
+Names: cross_entropy, binary_cross_entropy, mse, mae, huber.
+
 Classification losses work on logits: a closing softmax (for cross-entropy) or sigmoid (for binary
 cross-entropy) of the network is taken in by the loss, which is exact where the probability itself
 would be 0 or 1 in floating point. A closing sigmoid or softmax of the other kind is refused; what

@@ -1,5 +1,7 @@
 """Metrics: how good the predictions are, gathered batch by batch.
 
+Names: accuracy, top_k (of 5), precision, recall, f1, auc, mae, mse, r2.
+
 `update(y_true, y_pred, sample_weight)` adds a stretch of examples, `result()` is the value over all
 of them (however they were split), `reset()` forgets. In `fit` and `evaluate` y_pred is what the
 network puts out, but with a classification loss it is always the probabilities, whether the

@@ -1,5 +1,7 @@
 """Optimizers: how parameters follow their gradients.
 
+Names: sgd, adam, adamw, rmsprop, adagrad, lbfgs, each with its default rate.
+
 Argument names are Keras's, update rules PyTorch's. ``learning_rate`` is a number or a schedule.
 ``weight_decay`` adds weight_decay * p to the gradient (L2), in AdamW it shrinks p itself.
 ``clipnorm`` scales all gradients together so that their joint norm is at most that.

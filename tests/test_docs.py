@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nncore
+from nncore._kernels import activation
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -38,6 +39,20 @@ def test_docstring_examples_run(name, tmp_path, monkeypatch):
     for test in finder.find(module, name, extraglobs={"np": np}):
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (nncore.Activation.__doc__, activation.names()),
+        (nncore.losses.__doc__, nncore.losses._NAMES),
+        (nncore.metrics.__doc__, nncore.metrics._NAMES),
+        (nncore.optimizers.__doc__, nncore.optimizers._NAMES),
+    ],
+    ids=["activations", "losses", "metrics", "optimizers"],
+)
+def test_help_lists_all_names(text, names):
+    assert set(names) <= set(re.findall(r"\w+", text))
 
 
 def test_readme_code_runs(tmp_path, monkeypatch, capsys):

@@ -108,6 +108,9 @@ class Layer(_Itself):
     - ``backward(self, dy, y, *inputs, **parameters)`` -> the gradients of the inputs, then of
       the parameters, as one array or a tuple.
 
+    Inputs and parameters are read-only there. A new batch size calls forward once more, on one
+    row, for the shape of y.
+
     One that takes each step of a sequence by itself says so, ``knows_steps = True`` in the class:
     then it may stand between recurrent layers where ``lengths=`` or `Model.step` are used.
 
