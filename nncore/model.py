@@ -1,6 +1,6 @@
 """Model: a graph of layers that owns its parameters.
 
-What it does with them: see training.py, by_hand.py, inference.py and streaming.py.
+What it does with them: see compiling.py, training.py, by_hand.py, inference.py, streaming.py.
 """
 
 from __future__ import annotations

@@ -1,18 +1,16 @@
-"""Training: the part of Model that learns: compile, fit, evaluate, single steps."""
+"""Training: the part of Model that learns: fit, evaluate, single steps."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import data, losses, optimizers
+from nncore import data, optimizers
 from nncore._names import boolean, integer, positive_int
-from nncore.arena import aligned_zeros
 from nncore.batches import is_batches
+from nncore.compiling import Compiling
 from nncore.evaluation import evaluate
 from nncore.failures import explain
 from nncore.history import History, Progress
@@ -22,118 +20,18 @@ from nncore.plan import BACKWARD, FORWARD, UPDATE, Plan
 
 if TYPE_CHECKING:
     from nncore.callbacks import Callback
-    from nncore.graph import Graph, Shapes
-    from nncore.metrics import Metric
-    from nncore.parameters import Parameters
+    from nncore.graph import Shapes
 
 
-class Training:
+class Training(Compiling):
     """The part of Model that trains. See `Model`."""
 
     # What Model brings along.
-    graph: Graph | None
     dtype: np.dtype
-    optimizer: Any
-    trainer: Any
-    _parameters: Parameters
-    _shapes: Shapes
     _output_shapes: list[tuple[int, ...]]
-    _plans: dict[Any, Plan]
-    _shuffling: np.random.Generator
-    _process: int
-    _passes: int
-    _ready: Callable[[str], Graph]
     _needs_shapes: Callable[[Any], None]
     _shapes_for: Callable[[Any], Shapes]
     _plan: Callable[..., Plan]
-    _begin_training: Callable[[], None]
-    _end_training: Callable[[], None]
-    _set_optimizer: Callable[[Any], None]
-    _forward_plan: Plan | None
-
-    def _reset_training(self) -> None:
-        self._set_optimizer(None)  # an Optimizer, after `compile`
-        self.loss: Any = None
-        self.metrics: list[list[Metric]] = []
-        self.history: History | None = None
-        self.stop_training = False
-        self._losses: list[losses.Loss] = []
-        self._update: Any = None
-        self._moments = np.zeros((0, 0))
-
-    def compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any] = ()) -> None:
-        """Chooses the optimizer, the loss and what to report; forgets the optimizer's state.
-
-        optimizer: a name or an object of `nn`, such as nn.Adam(1e-3). loss: a name or an object of
-        `nn.losses`; a list of them for several outputs. metrics: names or objects of
-        `nn.metrics`; for several outputs a list of such lists, or one list for all of them.
-        ValueError for unknown names, and for a loss that does not go with the closing activation.
-        """
-        from nncore import metrics as known
-
-        outputs = len(self.graph.outputs) if self.graph is not None else 1
-        if outputs > 1 and not isinstance(loss, (list, tuple)):
-            loss = [loss] * outputs
-        chosen = [losses.get(one) for one in (loss if isinstance(loss, (list, tuple)) else [loss])]
-        if self.graph is not None and len(chosen) != len(self.graph.outputs):
-            raise ValueError(
-                f"compile: received {len(chosen)} losses for {len(self.graph.outputs)} outputs"
-            )
-        if self.graph is not None:
-            for one, closing in zip(chosen, self._shapes.closing, strict=True):
-                one.takes_in(*closing)
-        found = known.grouped(metrics, len(chosen))
-        optimizer = optimizers.get(optimizer)
-        self._check_optimizer(optimizer)
-        with self._exclusive():
-            self._set_optimizer(optimizer)
-            self.loss, self._losses, self.metrics = loss, chosen, found
-            self._update = self.trainer = self._forward_plan = None
-            self._plans.clear()
-            if self.graph is not None:
-                self._bind_optimizer()
-
-    def _require_compile(self, what: str) -> None:
-        if self.optimizer is None:
-            raise RuntimeError(f"{what}: call compile(optimizer, loss) first")
-
-    def _needs_compile(self, what: str) -> None:
-        self._require_compile(what)
-        if self._update is None:
-            self._ready(what)
-            self._bind_optimizer()
-
-    def _check_optimizer(self, optimizer: Any) -> None:
-        """ValueError where the network has what the optimizer cannot train."""
-        buffers = self._parameters.buffer_views if self.graph is not None else ()
-        if buffers and isinstance(optimizer, optimizers.LBFGS):
-            raise ValueError(
-                f"LBFGS: received a network with {next(iter(buffers))}; running statistics follow "
-                "training steps, which it does not take: use LayerNormalization, or another "
-                "optimizer"
-            )
-
-    def _bind_optimizer(self) -> None:
-        """Gives the optimizer its state vectors; LBFGS has its own."""
-        p = self._parameters
-        self._check_optimizer(self.optimizer)
-        if isinstance(self.optimizer, optimizers.LBFGS):
-            return
-        update = self.optimizer.update()
-        block = aligned_zeros(update.vectors * p.values.nbytes)
-        self._moments = block.view(p.dtype).reshape(update.vectors, p.values.size)
-        update.bind(p.values, p.gradients, self._moments)
-        self._update = update
-        self._plans.clear()
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One thread trains a model at a time."""
-        self._begin_training()
-        try:
-            yield
-        finally:
-            self._end_training()
 
     def _examples(
         self,
@@ -347,34 +245,3 @@ class Training:
         examples = self._examples(x, y, sample_weight, lengths=lengths)
         self._needs_shapes(x)
         return evaluate(self, examples, batch)
-
-    # ---- the state of training ---------------------------------------------------------------
-
-    def _permutation(self, rows: int) -> np.ndarray:
-        """A random order of the rows. A child of fork draws from a generator of its own: a thread
-        of the parent may have held the lock of this one."""
-        if self._process != os.getpid():
-            state = self._shuffling.bit_generator.state
-            self._shuffling = np.random.Generator(np.random.PCG64())
-            self._shuffling.bit_generator.state = state
-            self._process = os.getpid()
-        return self._shuffling.permutation(rows)
-
-    def _training_state(self) -> dict[str, Any]:
-        """Everything that training depends on besides the parameters."""
-        return {
-            "step": self._update.step if self._update is not None else 0,
-            "passes": self._passes,
-            "moments": self._moments.copy(),
-            "shuffling": self._shuffling.bit_generator.state,
-        }
-
-    def _restore_training(self, state: dict[str, Any]) -> None:
-        self._shuffling.bit_generator.state = state["shuffling"]
-        self._passes = state["passes"]
-        if self.optimizer is not None and self.graph is not None:
-            self._needs_compile("training")
-        if self._update is not None:
-            for own, moment in zip(self._moments, state["moments"], strict=False):
-                own[...] = moment  # none before the first step, or if the rule needs none
-            self._update.step = state["step"]
