@@ -197,8 +197,8 @@ class CSVLogger(Callback):
     """Write the logs to a CSV file, one line per epoch, counted from 1; readable while it grows.
 
     The columns are "epoch" and the names of the first epoch; a value that is missing later stays
-    empty. An existing file is replaced, or gets more lines if ``append``. Raises OSError if it
-    cannot be written.
+    empty. An existing file is replaced; if ``append``, it gets more lines, in its own columns.
+    Raises OSError if it cannot be written, ValueError if it is no such file.
 
     >>> CSVLogger("history.csv").path
     'history.csv'
@@ -210,12 +210,25 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def on_train_begin(self, model: Any) -> None:
+        self._columns = []
+        if not self.append:
+            with open(self.path, "w", encoding="utf-8"):
+                pass  # a path that cannot be written is told before training, not after an epoch
+            return
         import csv
 
-        # A path that cannot be written is told before training, not after an epoch.
-        with open(self.path, "a+" if self.append else "w+", encoding="utf-8", newline="") as file:
+        with open(self.path, "a+", encoding="utf-8", errors="replace", newline="") as file:
             file.seek(0)
-            self._columns = next(csv.reader(file), [])[1:]
+            text = file.read()
+            header = next(csv.reader(text.splitlines()), ["epoch"])
+            if header[:1] != ["epoch"]:
+                raise ValueError(
+                    f"CSVLogger: {self.path} begins with {text[:40]!r}; expected to append to a "
+                    "file of CSVLogger's, which begins with 'epoch'"
+                )
+            self._columns = header[1:]
+            if text and not text.endswith("\n"):
+                file.write("\n")
 
     def on_epoch_end(self, model: Any, epoch: int, logs: dict[str, float]) -> None:
         import csv  # not at the top: `import nncore` stays fast

@@ -278,7 +278,8 @@ def _class_factors(owner, class_weight, target, loss, output, lengths):
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:
         raise ValueError(
-            f"{owner}: received class_weight without the labels {missing}; give each a number"
+            f"{owner}: received class_weight without the labels {missing[:9]}"
+            f"{' and others' if missing[9:] else ''}; give each a number"
         )
     factors = np.array(
         [real(owner, "class_weight", class_weight[n.item()], "[0, inf)") for n in present]

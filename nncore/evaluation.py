@@ -54,11 +54,11 @@ class Measures:
 def _number(name: str, value: Any) -> float:
     """A metric's result; NaN and infinity are some, too."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"metric {name!r}: result() returned {received(value)}; expected a number"
-        ) from None
+        if not isinstance(value, (str, bytes, bytearray)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise TypeError(f"metric {name!r}: result() returned {received(value)}; expected a number")
 
 
 def _lent(array: Any) -> Any:

@@ -219,10 +219,11 @@ def split(
         return x, _validation(model, validation_data, None)
     shapes = model._shapes_for(x)
     train = model._examples(x, y, sample_weight, finite=True, shapes=shapes, lengths=lengths)
-    if lengths is not None and isinstance(validation_data, tuple) and len(validation_data) == 3:
+    three = isinstance(validation_data, tuple) and len(validation_data) == 3
+    if lengths is not None and three and validation_data[2] is not None:
         raise ValueError(
             "fit: received lengths, and validation_data of (x, y, sample_weight); expected "
-            "(x, y, sample_weight or None, lengths)"
+            "(x, y, sample_weight or None, lengths or None)"
         )
     validation = _validation(model, validation_data, shapes)
     if validation_split and validation is None:

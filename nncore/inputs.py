@@ -28,9 +28,7 @@ def real_array(what: str, value: Any) -> np.ndarray:
             f"{what}: received a masked array with {np.ma.count_masked(value)} masked numbers; "
             "fill them (x.filled(0)) or drop their rows"
         )
-    if hasattr(value, "__getitem__") and not (
-        hasattr(value, "__iter__") or hasattr(value, "__array__")
-    ):  # of batches, perhaps; NumPy would ask it for items without end
+    if hasattr(value, "__getitem__") and not _ends(value):
         raise TypeError(
             f"{what}: received {received(value)}, which has items but no __iter__; expected an "
             "array of numbers, or, where batches are taken, an iterable of them"
@@ -47,6 +45,18 @@ def real_array(what: str, value: Any) -> np.ndarray:
             f"({_ADVICE.get(array.dtype.kind, _CONVERT)})"
         )
     return array
+
+
+def _ends(value: Any) -> bool:
+    """Whether NumPy can read it without asking for one item after the other, perhaps for ever."""
+    ways = ("__iter__", "__array__", "__array_interface__", "__array_struct__")
+    if any(hasattr(value, way) for way in ways):
+        return True
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
 
 
 _CONVERT = "convert it: numpy.asarray(..., dtype='float32')"
@@ -67,7 +77,8 @@ def _no_numbers(what: str, array: np.ndarray) -> TypeError:
             f"{what}: received {received(array.item())}; expected an array of real numbers"
         )
     for place, item in np.ndenumerate(array):
-        if not isinstance(item, (numbers.Real, np.bool_)):
+        complex_number = isinstance(item, numbers.Complex) and not isinstance(item, numbers.Real)
+        if complex_number or not isinstance(item, (numbers.Number, np.bool_)):
             at = ", ".join(map(str, place))
             advice = f" ({_CATEGORIES})" if isinstance(item, str) else ""
             return TypeError(

@@ -206,8 +206,8 @@ class Model(Training, ByHand, Inference, Streaming, Entry):
         ``training_state`` also the optimizer's moments, its step and the random generators, so
         that training goes on from the file to the bit as it would have without it (to rounding,
         where it had batches of more rows before: plans for those stay, and add up otherwise).
-        OSError where it cannot be written: what was there before stays. RuntimeError while another
-        thread trains the model.
+        OSError where it cannot be written: what was there before stays. RuntimeError if another
+        thread is training the model; let none begin meanwhile.
         """
         from nncore import files
 

@@ -90,7 +90,7 @@ class Stepping:
                 told
                 if told.startswith("step: ")
                 else f"step: this network does not go step by step: {told}"
-            ) from None
+            ) from error
         self.stepper = self.plan.stepper()
         self.count = len(self.plan.inputs)
         self.outputs = len(self.plan.outputs) - len(self.plan.states)

@@ -3,6 +3,9 @@
 Each row of a table is (what is wrong, the call, the exception, words of its message).
 """
 
+import ctypes
+import decimal
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -59,6 +62,16 @@ class Items:
 
     def __getitem__(self, number):
         return X, LABELS
+
+
+def test_what_numpy_reads_without_asking_for_items_is_taken():
+    numbers = (ctypes.c_double * 8)(*range(8))  # no __iter__
+    model = nn.Sequential([nn.Input((4,)), nn.Dense(3)], seed=0)
+    rows = np.reshape(numbers, (2, 4))
+    assert np.array_equal(model(((ctypes.c_double * 4) * 2).from_buffer(numbers)), model(rows))
+    objects = np.array([[decimal.Decimal("0.5")] * 4], object)
+    with pytest.raises(TypeError, match=r"dtype object.*convert it: numpy.asarray"):
+        model(objects)
 
 
 WRONG_X = [
@@ -239,15 +252,18 @@ def test_a_metric_that_does_not_fit_is_told_before_training():
     assert_unchanged(model, lambda: model.fit(X, LABELS), ValueError, ["top_k", "5", "3"])
 
 
-def test_a_metric_of_the_user_whose_result_is_no_number():
+@pytest.mark.parametrize("grade", ["a", "0.5", None, [1.0, 2.0], 10**400])
+def test_a_metric_of_the_user_whose_result_is_no_number(grade):
     class Letter(nn.metrics.Accuracy):
         def result(self):
-            return "a"
+            return grade
 
     model = classifier()
     model.compile("sgd", "cross_entropy", metrics=[Letter(name="grade")])
     for call in (model.fit, model.evaluate):
-        with pytest.raises(TypeError, match="metric 'grade': .*'a'.*; expected a number"):
+        with pytest.raises(
+            TypeError, match="metric 'grade': result.* returned .*; expected a number"
+        ):
             call(X, LABELS)
 
 

@@ -201,6 +201,33 @@ def test_a_second_training_goes_on_counting(tmp_path):
     assert names == [*(f"lbfgs-{n}" for n in "123"), "log.csv", *(f"sgd-{n}" for n in "123")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "epoch,loss\n3,0.5\n"),
+        ("epoch,loss\n1,0.25", "epoch,loss\n1,0.25\n3,0.5\n"),
+        ("epoch,mae,loss\r\n1,2,3\r\n", "epoch,mae,loss\r\n1,2,3\r\n3,,0.5\n"),
+    ],
+    ids=["empty", "no end of line", "other columns"],
+)
+def test_csv_logger_appends_in_the_columns_there_are(tmp_path, before, after):
+    path = tmp_path / "log.csv"
+    path.write_bytes(before.encode())
+    logger = callbacks.CSVLogger(path, append=True)
+    logger.on_train_begin(None)
+    logger.on_epoch_end(None, 2, {"loss": 0.5})
+    assert path.read_bytes().decode() == after
+
+
+@pytest.mark.parametrize("text", [b"a,b\n1,2\n", b"\n", b"\xff\xfe", b"epoch;loss\n"])
+def test_csv_logger_appends_to_no_other_file(tmp_path, text):
+    path = tmp_path / "data.csv"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=r"data.csv begins with .* expected to append"):
+        callbacks.CSVLogger(path, append=True).on_train_begin(None)
+    assert path.read_bytes() == text
+
+
 def test_csv_logger_tells_a_bad_path_before_training(tmp_path):
     with pytest.raises(FileNotFoundError):
         callbacks.CSVLogger(tmp_path / "missing" / "log.csv").on_train_begin(None)

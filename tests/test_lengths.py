@@ -426,7 +426,7 @@ def test_lengths_in_validation_data_are_not_taken_for_weights():
     model = network([nn.LSTM(4), nn.Dense(2)], STEPS)
     model.compile("sgd", "cross_entropy")
     x, y, lengths = padded(3)[0], np.zeros(3, int), [1, 2, 3]
-    with pytest.raises(ValueError, match="sample_weight or None, lengths"):
+    with pytest.raises(ValueError, match="sample_weight or None, lengths or None"):
         model.fit(x, y, lengths=lengths, validation_data=(x, y, lengths))
     history = model.fit(x, y, lengths=lengths, validation_data=(x, y, None, lengths))
     expected = model.evaluate(x, y, lengths=lengths)["loss"]
