@@ -11,7 +11,7 @@ from nncore._kernels cimport threads
 from nncore._kernels.gather cimport Gather
 from nncore._kernels.op cimport Op, Run
 from nncore._kernels.optimizer cimport Update
-from nncore._kernels.weights cimport Changes
+from nncore._kernels.weights cimport RELEASE, Changes, atomic_add
 
 cdef enum:
     WORTH_A_MEMBER = 400000   # floating-point operations: about 5 us, the cost of a meeting or two
@@ -141,7 +141,7 @@ cdef class Executor:
         if phases & UPDATE:
             if self.members[0].refused:
                 return NOT_FINITE
-            self.changes.steps += 1
+            atomic_add(&self.changes.steps, 1, RELEASE)
         return GOOD
 
     cdef void run_member(self, int member, int members) noexcept nogil:

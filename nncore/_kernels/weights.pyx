@@ -47,7 +47,7 @@ cdef class Changes:
 
     def change(self):
         """Says that the library wrote to the weights."""
-        self.steps += 1
+        self.others += 1
 
     cdef unsigned long long state(self):
         """A number that is another after each change; 0 where somebody may be at it."""
@@ -55,8 +55,8 @@ cdef class Changes:
             if self.held():
                 return 0
             self.lent = False
-            self.returns += 1
-        return 1 + self.steps + self.returns
+            self.others += 1
+        return 1 + self.others + atomic_load(&self.steps, ACQUIRE)
 
     cdef bint held(self):
         """Whether anybody else has the dicts of views, a view, a slice of one, or its base."""
