@@ -34,6 +34,24 @@ ALWAYS_INLINE int NAME(widest)(isize M)
     return M <= TILE_ROWS(WIDE) ? WIDE : one_tile ? 2 : WIDTH;
 }
 
+/* What the tiles of one depth and block have in common, but for B. (An initializer would clear all
+ * of it with "rep stos": 20 ns, a tenth of a product of 16 x 16 x 16.) */
+ALWAYS_INLINE void NAME(begin)(NAME(tiles) *t, REAL *c, isize ldc, const REAL *a, isize ars,
+                               isize acs, isize M, isize K, int add, const REAL *bias)
+{
+    t->c = c;
+    t->ldc = ldc;
+    t->a = a;
+    t->ars = ars;
+    t->acs = acs;
+    t->M = M;
+    t->K = K;
+    t->add = add;
+    t->bias = bias;
+    t->cut = t->a_packed = 0;
+    t->ahead.rows = 0;
+}
+
 /* Cut the rows of C into tiles of equal height. */
 ALWAYS_INLINE void NAME(cut_rows)(NAME(tiles) *t, isize most)
 {
@@ -132,9 +150,9 @@ static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, 
     isize k = 0;
     do {
         for (isize m = 0; m < M; m += height) {
-            NAME(tiles) t = {.c = c + m * ldc, .ldc = ldc, .a = a + m * ars + k * acs, .ars = ars,
-                            .acs = acs, .M = MIN(height, M - m), .K = MIN(depth, K - k),
-                            .add = add || k > 0, .bias = k > 0 ? NULL : bias};
+            NAME(tiles) t;
+            NAME(begin)(&t, c + m * ldc, ldc, a + m * ars + k * acs, ars, acs, MIN(height, M - m),
+                        MIN(depth, K - k), add || k > 0, k > 0 ? NULL : bias);
             if (pack) {
                 if (ars == 1) {
                     NAME(cut_rows)(&t, TILE_ROWS(pieces(vectors, pieces(vectors, widest))));

@@ -77,9 +77,9 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
     for (isize k = 0; k < K; k += depth) {
         const REAL *next = packed;
         for (isize m = 0; m < M; m += height) {
-            NAME(tiles) t = {.c = c + m * ldc, .ldc = ldc, .a = a + m * lda + k, .ars = lda,
-                            .acs = 1, .M = MIN(height, M - m), .K = MIN(depth, K - k),
-                            .add = add || k > 0, .bias = k > 0 ? NULL : bias};
+            NAME(tiles) t;
+            NAME(begin)(&t, c + m * ldc, ldc, a + m * lda + k, lda, 1, MIN(height, M - m),
+                        MIN(depth, K - k), add || k > 0, k > 0 ? NULL : bias);
             if (pack) {
                 REAL *const block = NAME(aligned)(scratch);
                 t.ars = NAME(pack_rows_a)(block, t.a, lda, 1, t.M, t.K);
