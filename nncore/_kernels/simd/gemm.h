@@ -13,6 +13,7 @@
 #define DEPTH (VECTOR_BYTES == 16 ? 384 : 256)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
 #define BLOCK_ROWS 1024
+
 /* Rows of C from which it pays to copy B, (K,N) with rows `bytes` apart, that could be read in
  * place. It is read once per tile; where it does not stay in L1, a few tiles repay the copy: rows a
  * multiple of 4 KB apart share one set of the cache, others a few, and vectors that straddle its
