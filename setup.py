@@ -39,7 +39,7 @@ if platform.machine() not in ("x86_64", "AMD64"):
     SIMD = {"baseline.c": ["-O3"]}
 
 C_SOURCES = {
-    "simd": [f"simd/{name}" for name in [*SIMD, "select.c"]],
+    "simd": [f"simd/{name}" for name in [*SIMD, "elementary.c", "select.c"]],
     "threads": ["team.c"],
 }
 DIRECTIVES = {

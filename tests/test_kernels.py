@@ -146,6 +146,22 @@ def test_activation_in_float_is_as_exact_as_stated(name, isa):
             assert error[worst] <= limit, f"{name}({x[worst]!r})"
 
 
+def test_tanh_never_exceeds_1_and_is_1_from_8_on(isa):
+    x = np.r_[all_floats(), np.linspace(7.9, 8, 10001, dtype=np.float32)]
+    y = activate("tanh", x)
+    assert (abs(y) <= 1).all() and (y[abs(x) >= 8] == np.sign(x[abs(x) >= 8])).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_where_a_number_stands_is_nothing_to_it(name, dtype, isa):
+    x = np.linspace(-9, 9, 67).astype(dtype)
+    y = activate(name, x)
+    for start in range(17):
+        assert (activate(name, x[start:]) == y[start:]).all()
+        assert (activate(name, x[: 67 - start]) == y[: 67 - start]).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 17, 1000, 1500])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax(name, n, isa):
@@ -205,24 +221,36 @@ def test_softmax_of_nan_and_infinity(dtype, isa):
 # ---- optimizers ----------------------------------------------------------------------------------
 
 
+ADAMS = {
+    "plain": nn.Adam(1e-3),
+    "large epsilon": nn.Adam(1e-3, epsilon=0.3),
+    "decay": nn.Adam(1e-3, weight_decay=0.1),
+    "decoupled": nn.AdamW(1e-3, weight_decay=0.1),
+}
+
+
 @pytest.mark.parametrize("units", [1, 7, 16, 37])
-def test_adam_in_float(units, isa):
+@pytest.mark.parametrize("kind", ADAMS)
+def test_adam_in_float(kind, units, isa):
     """Gradients of all sizes: none, tiny, and so large that their squares overflow."""
     rng = np.random.default_rng(units)
     model = nn.Sequential([nn.Input((5,)), nn.Dense(units, use_bias=False)], seed=0)
-    model.compile(nn.Adam(1e-3), "mse")
-    g = rng.normal(size=(units, 5)) * 10.0 ** rng.integers(-20, 10, (units, 5))
-    g[0, :3] = 0, 1e21, -1e-30
+    model.compile(ADAMS[kind], "mse")
+    given = rng.normal(size=(units, 5)) * 10.0 ** rng.integers(-20, 10, (units, 5))
+    given[0, :3] = 0, 1e21, -1e-30
     w = model.params["0.weight"].astype(float)
     m, v = np.zeros_like(w), np.zeros_like(w)
     for step in (1, 2, 3):
         model.forward(np.zeros((2, 5), "float32"), training=True)
         model.backward(np.zeros((2, units), "float32"))
-        model.grads["0.weight"][...] = g
+        model.grads["0.weight"][...] = given
         model.apply_gradients()
+        g = given + 0.1 * w if kind == "decay" else given
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         v[v > np.finfo("f").max] = np.inf
-        w -= 1e-3 / (1 - 0.9**step) * m / (np.sqrt(v / (1 - 0.999**step)) + 1e-7)
+        w *= 1 - 1e-4 if kind == "decoupled" else 1
+        epsilon = 0.3 if kind == "large epsilon" else 1e-7
+        w -= 1e-3 / (1 - 0.9**step) * m / (np.sqrt(v / (1 - 0.999**step)) + epsilon)
     np.testing.assert_allclose(model.params["0.weight"], w, rtol=0, atol=4e-7)
 
 

@@ -25,7 +25,10 @@ SIGMA(leaky_relu) { return x <= 0 ? x * (REAL)0.01 : x; }
 SLOPE(leaky_relu, y) { return y <= 0 ? (REAL)0.01 : 1; }
 
 /* elu: x if x > 0, else exp(x) - 1.  sigma' = 1 if y > 0, else y + 1 */
-SIGMA(elu) { return x <= 0 ? NAME(expm1_nonpositive)(x) : x; }
+SIGMA(elu) {
+    const REAL y = NAME(expm1_nonpositive)(x);
+    return x <= 0 ? y : x;
+}
 SLOPE(elu, y) { return y <= 0 ? y + 1 : 1; }
 
 /* selu: lambda x if x > 0, else lambda alpha (exp(x) - 1).
@@ -33,7 +36,8 @@ SLOPE(elu, y) { return y <= 0 ? y + 1 : 1; }
 #define SELU_LAMBDA ((REAL)1.0507009873554804934193349852946)
 #define SELU_LAMBDA_ALPHA ((REAL)1.7580993408473766)
 SIGMA(selu) {
-    return x <= 0 ? SELU_LAMBDA_ALPHA * NAME(expm1_nonpositive)(x) : SELU_LAMBDA * x;
+    const REAL y = SELU_LAMBDA_ALPHA * NAME(expm1_nonpositive)(x);
+    return x <= 0 ? y : SELU_LAMBDA * x;
 }
 SLOPE(selu, y) { return y <= 0 ? y + SELU_LAMBDA_ALPHA : SELU_LAMBDA; }
 
@@ -55,8 +59,14 @@ SIGMA(tanh) { return NAME(tanh)(x); }
 SLOPE(tanh, y) { return 1 - y * y; }
 
 /* softplus: log(1 + exp(x)), x beyond 20.  sigma' = sigmoid(x) = 1 - exp(-y), 1 beyond 20 */
-SIGMA(softplus) { return x > 20 ? x : NAME(softplus)(x); }
-SLOPE(softplus, y) { return y > 20 ? 1 : -NAME(expm1_nonpositive)(-y); }
+SIGMA(softplus) {
+    const REAL y = NAME(softplus)(x);
+    return x > 20 ? x : y;
+}
+SLOPE(softplus, y) {
+    const REAL slope = -NAME(expm1_nonpositive)(-y);
+    return y > 20 ? 1 : slope;
+}
 
 /* silu: x sigmoid(x).  sigma' = s (1 + x (1 - s)), s = sigmoid(x).
  * Beyond +-1000 the limits hold to the last bit; the clamp keeps inf * 0 out. */
@@ -148,22 +158,15 @@ static void NAME(log_softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, 
 
 /* The loops around SIGMA and SLOPE. Both are inlined, so each instance is one vector loop. */
 ALWAYS_INLINE void NAME(map)(REAL *y, const REAL *x, isize n, REAL (*sigma)(REAL)) {
-    ELEMENTWISE_LOOP
-    for (isize i = 0; i < n; i++)
-        y[i] = sigma(x[i]);
+    BY_VECTORS(n, PUT(y, NAME(lanes_of)(GET(x), sigma)));
 }
 
 ALWAYS_INLINE void NAME(map_slope)(REAL *dx, const REAL *dy, const REAL *xy, isize n, int add,
                                    REAL (*slope)(REAL)) {
-    if (add) {
-        ELEMENTWISE_LOOP
-        for (isize i = 0; i < n; i++)
-            dx[i] += dy[i] * slope(xy[i]);
-    } else {
-        ELEMENTWISE_LOOP
-        for (isize i = 0; i < n; i++)
-            dx[i] = dy[i] * slope(xy[i]);
-    }
+    if (add)
+        BY_VECTORS(n, PUT(dx, GET(dx) + GET(dy) * NAME(lanes_of)(GET(xy), slope)));
+    else
+        BY_VECTORS(n, PUT(dx, GET(dy) * NAME(lanes_of)(GET(xy), slope)));
 }
 
 #define DEFINE_LOOPS(name, of)                                                                  \

@@ -35,6 +35,13 @@
 #include <immintrin.h>
 #endif
 
+/* Whether x * y + z is rounded once. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define FUSED 1
+#else
+#define FUSED 0
+#endif
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define STRING_(x) #x
@@ -49,6 +56,10 @@
 /* The compiler must not know where a pointer or a number came from, or it computes addresses (or
  * bits) in advance until registers run out. */
 #define HIDE(value) __asm__("" : "+r"(value))
+
+/* The compiler must not move loads below, or stores above: a load waits for a store to an address
+ * that ends in the same 12 bits, as those of equal elements of large vectors do. */
+#define LOADS_ARE_ABOVE __asm__ volatile("" ::: "memory")
 
 /* Vectors are made of 16-byte blocks: the unit in which x86 shuffles cheaply; NEON has just one.
  * So many REALs are in a vector, in a block: */

@@ -14,25 +14,31 @@
 
 #define CELL(name) static void NAME(name)(const CELL_ARGUMENT *s)
 #define CELL_ARGUMENT TABLE(cell)
-#define EACH_UNIT ELEMENTWISE_LOOP for (isize j = 0; j < n; j++)
+#define UNITS(...) BY_VECTORS(n, __VA_ARGS__)
+#define SIGMOID(v) NAME(lanes_of)(v, NAME(sigmoid))
+#define TANH(v) NAME(lanes_of)(v, NAME(tanh))
 
 /* h = tanh(z); z keeps h.  dz = dh (1 - h^2) */
 CELL(rnn_tanh_forward)
 {
     const isize n = s->n;
     REAL *z = s->z, *h = s->h;
-    EACH_UNIT h[j] = z[j] = NAME(tanh)(z[j]);
+    UNITS({
+        const NAME(vec) y = TANH(GET(z));
+        PUT(z, y);
+        PUT(h, y);
+    });
 }
 
 CELL(rnn_tanh_backward)
 {
     const isize n = s->n;
     REAL *z = s->z, *dh = s->dh;
-    EACH_UNIT
-    {
-        z[j] = dh[j] * (1 - z[j] * z[j]);
-        dh[j] = 0;
-    }
+    UNITS({
+        const NAME(vec) y = GET(z);
+        PUT(z, GET(dh) * (1 - y * y));
+        PUT(dh, (NAME(vec)){0});
+    });
 }
 
 /* h = max(z, 0); z keeps h.  dz = dh if h > 0, else 0 */
@@ -40,18 +46,21 @@ CELL(rnn_relu_forward)
 {
     const isize n = s->n;
     REAL *z = s->z, *h = s->h;
-    EACH_UNIT h[j] = z[j] = z[j] < 0 ? 0 : z[j];
+    UNITS({
+        const NAME(vec) y = NAME(lanes_of)(GET(z), NAME(relu_sigma));
+        PUT(z, y);
+        PUT(h, y);
+    });
 }
 
 CELL(rnn_relu_backward)
 {
     const isize n = s->n;
     REAL *z = s->z, *dh = s->dh;
-    EACH_UNIT
-    {
-        z[j] = z[j] <= 0 ? 0 : dh[j];
-        dh[j] = 0;
-    }
+    UNITS({
+        PUT(z, GET(dh) * NAME(lanes_of)(GET(z), NAME(relu_slope)));
+        PUT(dh, (NAME(vec)){0});
+    });
 }
 
 /* z = [i f g o]:  c = sigmoid(f) c_prev + sigmoid(i) tanh(g),  h = sigmoid(o) tanh(c) */
@@ -61,14 +70,16 @@ CELL(lstm_forward)
     REAL *zi = s->z, *zf = zi + s->H, *zg = zf + s->H, *zo = zg + s->H;
     REAL *h = s->h, *c = s->c;
     const REAL *c_prev = s->c_prev;
-    EACH_UNIT
-    {
-        const REAL i = NAME(sigmoid)(zi[j]), f = NAME(sigmoid)(zf[j]);
-        const REAL g = NAME(tanh)(zg[j]), o = NAME(sigmoid)(zo[j]);
-        zi[j] = i, zf[j] = f, zg[j] = g, zo[j] = o;
-        c[j] = f * c_prev[j] + i * g;
-    }
-    EACH_UNIT h[j] = zo[j] * NAME(tanh)(c[j]);
+    UNITS({
+        const NAME(vec) i = SIGMOID(GET(zi)), f = SIGMOID(GET(zf));
+        const NAME(vec) g = TANH(GET(zg)), o = SIGMOID(GET(zo));
+        PUT(zi, i);
+        PUT(zf, f);
+        PUT(zg, g);
+        PUT(zo, o);
+        PUT(c, f * GET(c_prev) + i * g);
+    });
+    UNITS(PUT(h, GET(zo) * TANH(GET(c))));
 }
 
 /* dc is the gradient of c by way of later steps; on return that of c_prev */
@@ -78,17 +89,16 @@ CELL(lstm_backward)
     REAL *zi = s->z, *zf = zi + s->H, *zg = zf + s->H, *zo = zg + s->H;
     REAL *dh = s->dh, *dc = s->dc;
     const REAL *c = s->c, *c_prev = s->c_prev;
-    EACH_UNIT
-    {
-        const REAL i = zi[j], f = zf[j], g = zg[j], o = zo[j], t = NAME(tanh)(c[j]);
-        const REAL d = dc[j] + dh[j] * o * (1 - t * t);
-        zi[j] = d * g * i * (1 - i);
-        zf[j] = d * c_prev[j] * f * (1 - f);
-        zg[j] = d * i * (1 - g * g);
-        zo[j] = dh[j] * t * o * (1 - o);
-        dc[j] = d * f;
-        dh[j] = 0;
-    }
+    UNITS({
+        const NAME(vec) i = GET(zi), f = GET(zf), g = GET(zg), o = GET(zo), t = TANH(GET(c));
+        const NAME(vec) d_h = GET(dh), d = GET(dc) + d_h * o * (1 - t * t);
+        PUT(zi, d * g * i * (1 - i));
+        PUT(zf, d * GET(c_prev) * f * (1 - f));
+        PUT(zg, d * i * (1 - g * g));
+        PUT(zo, d_h * t * o * (1 - o));
+        PUT(dc, d * f);
+        PUT(dh, (NAME(vec)){0});
+    });
 }
 
 /* z = [n r z m], m the product of h_prev for n:
@@ -99,19 +109,17 @@ CELL(gru_forward)
     REAL *zn = s->z, *zr = zn + s->H, *zz = zr + s->H, *zm = zz + s->H;
     REAL *h = s->h;
     const REAL *h_prev = s->h_prev;
-    EACH_UNIT
-    {
-        const REAL r = NAME(sigmoid)(zr[j]);
-        zr[j] = r;
-        zz[j] = NAME(sigmoid)(zz[j]);
-        zn[j] += r * zm[j];
-    }
-    EACH_UNIT
-    {
-        const REAL now = NAME(tanh)(zn[j]);
-        zn[j] = now;
-        h[j] = now + zz[j] * (h_prev[j] - now);
-    }
+    UNITS({
+        const NAME(vec) r = SIGMOID(GET(zr));
+        PUT(zr, r);
+        PUT(zz, SIGMOID(GET(zz)));
+        PUT(zn, GET(zn) + r * GET(zm));
+    });
+    UNITS({
+        const NAME(vec) now = TANH(GET(zn));
+        PUT(zn, now);
+        PUT(h, now + GET(zz) * (GET(h_prev) - now));
+    });
 }
 
 CELL(gru_backward)
@@ -120,16 +128,15 @@ CELL(gru_backward)
     REAL *zn = s->z, *zr = zn + s->H, *zz = zr + s->H, *zm = zz + s->H;
     REAL *dh = s->dh;
     const REAL *h_prev = s->h_prev;
-    EACH_UNIT
-    {
-        const REAL now = zn[j], r = zr[j], u = zz[j], d = dh[j];
-        const REAL dn = d * (1 - u) * (1 - now * now);
-        zr[j] = dn * zm[j] * r * (1 - r);
-        zz[j] = d * (h_prev[j] - now) * u * (1 - u);
-        zn[j] = dn;
-        zm[j] = dn * r;
-        dh[j] = d * u;
-    }
+    UNITS({
+        const NAME(vec) now = GET(zn), r = GET(zr), u = GET(zz), d = GET(dh);
+        const NAME(vec) dn = d * (1 - u) * (1 - now * now);
+        PUT(zr, dn * GET(zm) * r * (1 - r));
+        PUT(zz, d * (GET(h_prev) - now) * u * (1 - u));
+        PUT(zn, dn);
+        PUT(zm, dn * r);
+        PUT(dh, d * u);
+    });
 }
 
 /* z = [n r z m], the reset before the product: m = sigmoid(r) h_prev is what n's product takes.
@@ -139,13 +146,12 @@ CELL(gru_reset_forward)
     const isize n = s->n;
     REAL *zr = s->z + s->H, *zz = zr + s->H, *zm = zz + s->H;
     const REAL *h_prev = s->h_prev;
-    EACH_UNIT
-    {
-        const REAL r = NAME(sigmoid)(zr[j]);
-        zr[j] = r;
-        zz[j] = NAME(sigmoid)(zz[j]);
-        zm[j] = r * h_prev[j];
-    }
+    UNITS({
+        const NAME(vec) r = SIGMOID(GET(zr));
+        PUT(zr, r);
+        PUT(zz, SIGMOID(GET(zz)));
+        PUT(zm, r * GET(h_prev));
+    });
 }
 
 CELL(gru_before_forward)
@@ -153,12 +159,11 @@ CELL(gru_before_forward)
     const isize n = s->n;
     REAL *zn = s->z, *zz = zn + 2 * s->H, *h = s->h;
     const REAL *h_prev = s->h_prev;
-    EACH_UNIT
-    {
-        const REAL now = NAME(tanh)(zn[j]);
-        zn[j] = now;
-        h[j] = now + zz[j] * (h_prev[j] - now);
-    }
+    UNITS({
+        const NAME(vec) now = TANH(GET(zn));
+        PUT(zn, now);
+        PUT(h, now + GET(zz) * (GET(h_prev) - now));
+    });
 }
 
 CELL(gru_before_backward)
@@ -166,13 +171,12 @@ CELL(gru_before_backward)
     const isize n = s->n;
     REAL *zn = s->z, *zz = zn + 2 * s->H, *dh = s->dh;
     const REAL *h_prev = s->h_prev;
-    EACH_UNIT
-    {
-        const REAL now = zn[j], u = zz[j], d = dh[j];
-        zn[j] = d * (1 - u) * (1 - now * now);
-        zz[j] = d * (h_prev[j] - now) * u * (1 - u);
-        dh[j] = d * u;
-    }
+    UNITS({
+        const NAME(vec) now = GET(zn), u = GET(zz), d = GET(dh);
+        PUT(zn, d * (1 - u) * (1 - now * now));
+        PUT(zz, d * (GET(h_prev) - now) * u * (1 - u));
+        PUT(dh, d * u);
+    });
 }
 
 /* dc is the gradient of m; z keeps m, the operand of the gradient of n's weights */
@@ -181,12 +185,11 @@ CELL(gru_reset_backward)
     const isize n = s->n;
     REAL *zr = s->z + s->H, *dh = s->dh;
     const REAL *h_prev = s->h_prev, *dm = s->dc;
-    EACH_UNIT
-    {
-        const REAL r = zr[j];
-        zr[j] = dm[j] * h_prev[j] * r * (1 - r);
-        dh[j] += dm[j] * r;
-    }
+    UNITS({
+        const NAME(vec) r = GET(zr), d = GET(dm);
+        PUT(zr, d * GET(h_prev) * r * (1 - r));
+        PUT(dh, GET(dh) + d * r);
+    });
 }
 
 /* In the order of the CELL_... of simd.h */
@@ -210,4 +213,6 @@ static void NAME(cell_backward)(int kind, const CELL_ARGUMENT *s)
 
 #undef CELL
 #undef CELL_ARGUMENT
-#undef EACH_UNIT
+#undef UNITS
+#undef SIGMOID
+#undef TANH
