@@ -13,14 +13,18 @@
 #define DEPTH (VECTOR_BYTES == 16 ? 384 : 256)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
 #define BLOCK_ROWS 1024
+#define FAR (1024 * 1024) /* bytes that do not stay in L2 */
 
 /* Rows of C from which it pays to copy B, (K,N) with rows `bytes` apart, that could be read in
- * place. It is read once per tile; where it does not stay in L1, a few tiles repay the copy: rows a
- * multiple of 4 KB apart share one set of the cache, others a few, and vectors that straddle its
- * lines take two (Zen 3, 128 rows of 512 x 512: 91 GFLOP/s instead of 75; 100 x 300: 4/3). */
+ * place. It is read once per tile. With AVX2 a tile's 12 products wait for it where it does not stay
+ * in L1, and a few tiles repay the copy: rows a multiple of 4 KB apart share one set of the cache,
+ * others a few, and vectors that straddle its lines take two (Zen 3, 128 rows of 512 x 512: 91
+ * GFLOP/s instead of 75; 100 x 300: 4/3). With AVX-512 the 27 products hide it, whatever the rows
+ * (Zen 4: a copy costs 13 % at 36 rows, 7 % at 72, 2 % at 216), but for many lines in one set. */
 ALWAYS_INLINE isize NAME(pack_b_rows)(isize bytes, isize K)
 {
     const int deep = K > 128; /* fewer rows stay in more of the sets */
+    if (MASKS) return (bytes % 4096 ? 24 : K > 32 ? 12 : 4) * TILE_ROWS(WIDTH);
     if (bytes % 4096 == 0) return 18;
     if (bytes % 512 == 0) return 7 * TILE_ROWS(WIDTH);
     if (bytes % VECTOR_BYTES) return (deep ? 6 : 12) * TILE_ROWS(WIDTH);
@@ -99,13 +103,23 @@ static void NAME(gemm_block)(NAME(tiles) *t, const REAL *b, isize brs, isize bcs
     }
 }
 
+/* Is a copy of A ever worth while, whatever its strides? */
+ALWAYS_INLINE int NAME(may_pack_a)(isize M, isize N, isize K)
+{
+    return M > TILE_ROWS(2) && K >= 64 && N >= 8 * LANES;
+}
+
 /* Is a copy of A worth while? It is read once per panel of B. Rows are well read in place, unless
- * they share a cache set; columns are as many scattered lines as there are k. */
+ * they share a cache set. Columns, as many scattered lines as there are k, are so as long as there
+ * are few panels (Zen 4, 512 x 256 (256 x 512): a copy costs 7 %, 512 x 128 (128 x 512) 13 %), but
+ * not where they share sets of L2, and A does not stay there (512 x 1600 (1600 x 128): it saves
+ * 9 %). */
 static int NAME(packs_a)(isize M, isize N, isize K, isize ars, isize acs)
 {
     const isize stride = (acs == 1 ? ars : acs) * (isize)sizeof(REAL);
-    if (M <= TILE_ROWS(2) || K < 64 || N < 8 * LANES) return 0;
-    return stride % 4096 == 0 || (acs != 1 && N >= 16 * LANES);
+    if (!NAME(may_pack_a)(M, N, K)) return 0;
+    if (acs == 1) return stride % 4096 == 0;
+    return N >= (stride % 2048 == 0 && K * stride > FAR ? 128 : (PAIRED ? 24 : 32) * LANES);
 }
 
 /* K in pieces of equal size; several of them are a multiple of 8. */
@@ -132,7 +146,7 @@ static isize NAME(gemm_scratch)(isize M, isize N, isize K)
     const isize line = 64 / sizeof(REAL), k = MIN(K, DEPTH);
     const isize panel = k * MIN((N + LANES - 1) / LANES * LANES, WIDE * LANES);
     const isize block = MIN(M * (k + 2 * line), BLOCK_ELEMENTS + BLOCK_ROWS * 2 * line);
-    return panel + (NAME(packs_a)(M, N, K, 0, 0) ? block : 0) + line; /* any strides, aligned */
+    return panel + (NAME(may_pack_a)(M, N, K) ? block : 0) + line; /* to align */
 }
 
 static void NAME(gemm)(REAL *c, isize ldc, const REAL *a, isize ars, isize acs, const REAL *b,

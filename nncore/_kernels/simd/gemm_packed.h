@@ -8,7 +8,6 @@
  * Packed, B is one depth after the other, each of them panel after panel; how wide panels are
  * depends on `most`, the most rows that A may have. */
 
-#define PACKED_FAR (1024 * 1024) /* bytes */
 #define PACKED_A_ROWS 96
 
 /* The elements of a packed B: columns are filled up to whole vectors. */
@@ -72,7 +71,7 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
 {
     if (M <= 0) return;
     const int pack = scratch && M >= PACKED_A_ROWS && NAME(packs_a)(M, N, K, lda, 1);
-    const int far = N * K * (isize)sizeof(REAL) > PACKED_FAR;
+    const int far = N * K * (isize)sizeof(REAL) > FAR;
     const isize depth = NAME(gemm_depth)(K), height = NAME(gemm_height)(M, depth);
     for (isize k = 0; k < K; k += depth) {
         const REAL *next = packed;
