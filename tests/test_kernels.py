@@ -42,7 +42,9 @@ def random_shapes() -> list[tuple[int, int, int]]:
     rng = np.random.default_rng(11)
     some = [tuple(int(n) for n in rng.choice(TAILS, 3)) for _ in range(40)]
     short = [(200, 8, 2), (21, 5, 7), (9, 3, 1), (7, 4, 3)]
-    return [*some, *short, (1, 1, 1), (5, 700, 20), (49, 800, 129), (900, 33, 17), (130, 300, 200)]
+    # the last four copy A: columns, far columns that share cache sets, rows that do
+    copied = [(130, 300, 200), (70, 530, 40), (300, 140, 1024), (40, 1024, 140)]
+    return [*some, *short, (1, 1, 1), (5, 700, 20), (49, 800, 129), (900, 33, 17), *copied]
 
 
 def formulas(x, weight, bias, dy, add: bool):

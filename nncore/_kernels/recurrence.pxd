@@ -16,7 +16,7 @@ cdef class Recurrence(Op):
     cdef isize ldx, ldz, ldh
     cdef isize x_at[4]                   # the column of z where gate g gets x's product
     cdef isize h_at[4]                   # and h's
-    cdef bint training, packs, packs_hh, packs_row, one_step, reverse, aligned
+    cdef bint training, packs, packs_hh, one_step, reverse, aligned
     cdef double rate
     cdef unsigned long long stream
 

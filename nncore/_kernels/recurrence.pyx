@@ -16,7 +16,7 @@ from nncore._kernels.op cimport UNIT, Op, Run, Tensor, filled, share
 from nncore._kernels.products cimport (gemm, gemm_dot, gemm_pack, gemm_packed, gemm_scratch,
                                        gemv)
 from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RNN_RELU,
-                                   CELL_RNN_TANH, isize, real, vector_bytes)
+                                   CELL_RNN_TANH, isize, real)
 
 from nncore._kernels import threads
 
@@ -24,7 +24,6 @@ cdef enum:
     FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh from its cache; with
     FEW_FAR_ROWS = 8     # fewer, or from farther away with fewer than this, members share the units
     SPLIT_WORK = 60000   # operations of a step below which one member does all of it
-    ROW_BYTES = 240000   # of weights that are packed for one row
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps, from which packing for one run gains more than it costs
     NEAR = 1 << 20       # bytes of weights above which that is not so for two rows
@@ -79,23 +78,16 @@ cdef class Recurrence(Op):
         self.ldh = odd_lines(self.H, itemsize)
         self.most = rows
         cdef isize size = self.G * self.H * self.H * itemsize
-        # One row reads W_hh once a step as it is, from one end and from the other, unless its rows
-        # straddle cache lines (Zen 4, an LSTM of 100 units: 2.0 us a step, packed 1.5) and it is so
-        # small that members would gain little by sharing the units.
-        self.packs_row = (rows == 1 and self.H * itemsize % vector_bytes() != 0
-                          and size < ROW_BYTES and not plan.training)
         # Streams of several rows keep what they packed, too, unless it is so much that members
         # had better share it: a step then adds up as a whole sequence that packs does.
-        self.one_step = (self.T == 1 and (rows > 1 or self.packs_row) and size <= NEAR
-                         and not plan.training)
-        self.packs = (self.one_step or self.packs_row
-                      or rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR))
-        self.packs_hh = self.packs and (rows > 1 or self.packs_row)
+        self.one_step = self.T == 1 and rows > 1 and size <= NEAR and not plan.training
+        self.packs = self.one_step or rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
+        self.packs_hh = self.packs and rows > 1  # one row reads them once a step as they are
         self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
         self.prepares = self.packs and not plan.training and (
-            self.one_step or self.packs_row or most == 1 or rows // 2 + 1 >= self.fewest * most
+            self.one_step or most == 1 or rows // 2 + 1 >= self.fewest * most
             or 2 * self.G * self.H * self.H * rows < SPLIT_WORK)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
         self.find_memory(plan, itemsize)

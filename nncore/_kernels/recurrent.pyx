@@ -7,7 +7,7 @@ memory, simd/recurrent.h what a cell is.
 Forward: the products of x for a chunk of steps at once, then for each step the product of h, and
 the cell. Backward: the cell and the product for each step in reverse, then dx; dW and db are one
 sum over all steps. Weights are packed for their products once a run, or when they change; but one
-row reads a W_hh whose rows are whole vectors, or that is large, as it is.
+row reads W_hh as it is.
 
 Members take rows, and need not meet between steps; where those are few, they take units and meet
 once a step, or leave the steps to one: streams of few rows always do. Which, depends on the members

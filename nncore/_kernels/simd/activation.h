@@ -158,15 +158,15 @@ static void NAME(log_softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, 
 
 /* The loops around SIGMA and SLOPE. Both are inlined, so each instance is one vector loop. */
 ALWAYS_INLINE void NAME(map)(REAL *y, const REAL *x, isize n, REAL (*sigma)(REAL)) {
-    BY_VECTORS(n, PUT(y, NAME(lanes_of)(GET(x), sigma)));
+    BY_VECTORS(PUT(y, NAME(lanes_of)(GET(x), sigma)));
 }
 
 ALWAYS_INLINE void NAME(map_slope)(REAL *dx, const REAL *dy, const REAL *xy, isize n, int add,
                                    REAL (*slope)(REAL)) {
     if (add)
-        BY_VECTORS(n, PUT(dx, GET(dx) + GET(dy) * NAME(lanes_of)(GET(xy), slope)));
+        BY_VECTORS(PUT(dx, GET(dx) + GET(dy) * NAME(lanes_of)(GET(xy), slope)));
     else
-        BY_VECTORS(n, PUT(dx, GET(dy) * NAME(lanes_of)(GET(xy), slope)));
+        BY_VECTORS(PUT(dx, GET(dy) * NAME(lanes_of)(GET(xy), slope)));
 }
 
 #define DEFINE_LOOPS(name, of)                                                                  \

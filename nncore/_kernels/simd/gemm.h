@@ -13,7 +13,7 @@
 #define DEPTH (VECTOR_BYTES == 16 ? 384 : 256)
 #define BLOCK_ELEMENTS ((isize)(256 * 1024 / sizeof(REAL)))
 #define BLOCK_ROWS 1024
-#define FAR (1024 * 1024) /* bytes that do not stay in L2 */
+#define BEYOND_L2 (1024 * 1024) /* bytes that do not stay there */
 
 /* Rows of C from which it pays to copy B, (K,N) with rows `bytes` apart, that could be read in
  * place. It is read once per tile. With AVX2 a tile's 12 products wait for it where it does not stay
@@ -24,7 +24,7 @@
 ALWAYS_INLINE isize NAME(pack_b_rows)(isize bytes, isize K)
 {
     const int deep = K > 128; /* fewer rows stay in more of the sets */
-    if (MASKS) return (bytes % 4096 ? 24 : K > 32 ? 12 : 4) * TILE_ROWS(WIDTH);
+    if (MASKS) return (bytes % 4096 ? 24 : 12) * TILE_ROWS(WIDTH);
     if (bytes % 4096 == 0) return 18;
     if (bytes % 512 == 0) return 7 * TILE_ROWS(WIDTH);
     if (bytes % VECTOR_BYTES) return (deep ? 6 : 12) * TILE_ROWS(WIDTH);
@@ -109,17 +109,18 @@ ALWAYS_INLINE int NAME(may_pack_a)(isize M, isize N, isize K)
     return M > TILE_ROWS(2) && K >= 64 && N >= 8 * LANES;
 }
 
-/* Is a copy of A worth while? It is read once per panel of B. Rows are well read in place, unless
- * they share a cache set. Columns, as many scattered lines as there are k, are so as long as there
- * are few panels (Zen 4, 512 x 256 (256 x 512): a copy costs 7 %, 512 x 128 (128 x 512) 13 %), but
- * not where they share sets of L2, and A does not stay there (512 x 1600 (1600 x 128): it saves
- * 9 %). */
+/* Is a copy of A worth while? It is read once per panel of B. Rows are read well in place, unless
+ * they share a cache set. Columns are as many scattered lines as there are k: a copy pays when there
+ * are many panels (Zen 4, 512 x 256 (256 x 512): it costs 7 %, 512 x 128 (128 x 512) 13 %). With
+ * AVX-512 it also does where columns share sets of L2 and A does not stay there: in place the time
+ * depends on which pages A got (512 x 1600 (1600 x 128): 68 to 107 GFLOP/s, copied 94). */
 static int NAME(packs_a)(isize M, isize N, isize K, isize ars, isize acs)
 {
     const isize stride = (acs == 1 ? ars : acs) * (isize)sizeof(REAL);
     if (!NAME(may_pack_a)(M, N, K)) return 0;
     if (acs == 1) return stride % 4096 == 0;
-    return N >= (stride % 2048 == 0 && K * stride > FAR ? 128 : (PAIRED ? 24 : 32) * LANES);
+    const int scattered = MASKS && stride % 2048 == 0 && K * stride > BEYOND_L2;
+    return N >= (scattered ? 8 : MASKS ? 32 : PAIRED ? 24 : 16) * LANES;
 }
 
 /* K in pieces of equal size; several of them are a multiple of 8. */

@@ -71,7 +71,7 @@ static void NAME(gemm_packed)(REAL *c, isize ldc, const REAL *a, isize lda, cons
 {
     if (M <= 0) return;
     const int pack = scratch && M >= PACKED_A_ROWS && NAME(packs_a)(M, N, K, lda, 1);
-    const int far = N * K * (isize)sizeof(REAL) > FAR;
+    const int far = N * K * (isize)sizeof(REAL) > BEYOND_L2;
     const isize depth = NAME(gemm_depth)(K), height = NAME(gemm_height)(M, depth);
     for (isize k = 0; k < K; k += depth) {
         const REAL *next = packed;

@@ -36,7 +36,7 @@
 #endif
 
 /* Whether x * y + z is rounded once. */
-#if defined(__FMA__) || defined(__aarch64__)
+#if defined(__FMA__) || defined(__aarch64__) || defined(__FP_FAST_FMAF)
 #define FUSED 1
 #else
 #define FUSED 0

@@ -14,7 +14,6 @@
 
 #define CELL(name) static void NAME(name)(const CELL_ARGUMENT *s)
 #define CELL_ARGUMENT TABLE(cell)
-#define UNITS(...) BY_VECTORS(n, __VA_ARGS__)
 #define SIGMOID(v) NAME(lanes_of)(v, NAME(sigmoid))
 #define TANH(v) NAME(lanes_of)(v, NAME(tanh))
 
@@ -23,7 +22,7 @@ CELL(rnn_tanh_forward)
 {
     const isize n = s->n;
     REAL *z = s->z, *h = s->h;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) y = TANH(GET(z));
         PUT(z, y);
         PUT(h, y);
@@ -34,7 +33,7 @@ CELL(rnn_tanh_backward)
 {
     const isize n = s->n;
     REAL *z = s->z, *dh = s->dh;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) y = GET(z);
         PUT(z, GET(dh) * (1 - y * y));
         PUT(dh, (NAME(vec)){0});
@@ -46,7 +45,7 @@ CELL(rnn_relu_forward)
 {
     const isize n = s->n;
     REAL *z = s->z, *h = s->h;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) y = NAME(lanes_of)(GET(z), NAME(relu_sigma));
         PUT(z, y);
         PUT(h, y);
@@ -57,8 +56,9 @@ CELL(rnn_relu_backward)
 {
     const isize n = s->n;
     REAL *z = s->z, *dh = s->dh;
-    UNITS({
-        PUT(z, GET(dh) * NAME(lanes_of)(GET(z), NAME(relu_slope)));
+    BY_VECTORS({
+        const NAME(lanes) active = ~(NAME(lanes))(GET(z) <= 0);
+        PUT(z, (NAME(vec))((NAME(lanes))GET(dh) & active)); /* a product would make inf 0 NaN */
         PUT(dh, (NAME(vec)){0});
     });
 }
@@ -70,7 +70,7 @@ CELL(lstm_forward)
     REAL *zi = s->z, *zf = zi + s->H, *zg = zf + s->H, *zo = zg + s->H;
     REAL *h = s->h, *c = s->c;
     const REAL *c_prev = s->c_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) i = SIGMOID(GET(zi)), f = SIGMOID(GET(zf));
         const NAME(vec) g = TANH(GET(zg)), o = SIGMOID(GET(zo));
         PUT(zi, i);
@@ -79,7 +79,7 @@ CELL(lstm_forward)
         PUT(zo, o);
         PUT(c, f * GET(c_prev) + i * g);
     });
-    UNITS(PUT(h, GET(zo) * TANH(GET(c))));
+    BY_VECTORS(PUT(h, GET(zo) * TANH(GET(c))));
 }
 
 /* dc is the gradient of c by way of later steps; on return that of c_prev */
@@ -89,7 +89,7 @@ CELL(lstm_backward)
     REAL *zi = s->z, *zf = zi + s->H, *zg = zf + s->H, *zo = zg + s->H;
     REAL *dh = s->dh, *dc = s->dc;
     const REAL *c = s->c, *c_prev = s->c_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) i = GET(zi), f = GET(zf), g = GET(zg), o = GET(zo), t = TANH(GET(c));
         const NAME(vec) d_h = GET(dh), d = GET(dc) + d_h * o * (1 - t * t);
         PUT(zi, d * g * i * (1 - i));
@@ -109,13 +109,13 @@ CELL(gru_forward)
     REAL *zn = s->z, *zr = zn + s->H, *zz = zr + s->H, *zm = zz + s->H;
     REAL *h = s->h;
     const REAL *h_prev = s->h_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) r = SIGMOID(GET(zr));
         PUT(zr, r);
         PUT(zz, SIGMOID(GET(zz)));
         PUT(zn, GET(zn) + r * GET(zm));
     });
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) now = TANH(GET(zn));
         PUT(zn, now);
         PUT(h, now + GET(zz) * (GET(h_prev) - now));
@@ -128,7 +128,7 @@ CELL(gru_backward)
     REAL *zn = s->z, *zr = zn + s->H, *zz = zr + s->H, *zm = zz + s->H;
     REAL *dh = s->dh;
     const REAL *h_prev = s->h_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) now = GET(zn), r = GET(zr), u = GET(zz), d = GET(dh);
         const NAME(vec) dn = d * (1 - u) * (1 - now * now);
         PUT(zr, dn * GET(zm) * r * (1 - r));
@@ -146,7 +146,7 @@ CELL(gru_reset_forward)
     const isize n = s->n;
     REAL *zr = s->z + s->H, *zz = zr + s->H, *zm = zz + s->H;
     const REAL *h_prev = s->h_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) r = SIGMOID(GET(zr));
         PUT(zr, r);
         PUT(zz, SIGMOID(GET(zz)));
@@ -159,7 +159,7 @@ CELL(gru_before_forward)
     const isize n = s->n;
     REAL *zn = s->z, *zz = zn + 2 * s->H, *h = s->h;
     const REAL *h_prev = s->h_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) now = TANH(GET(zn));
         PUT(zn, now);
         PUT(h, now + GET(zz) * (GET(h_prev) - now));
@@ -171,7 +171,7 @@ CELL(gru_before_backward)
     const isize n = s->n;
     REAL *zn = s->z, *zz = zn + 2 * s->H, *dh = s->dh;
     const REAL *h_prev = s->h_prev;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) now = GET(zn), u = GET(zz), d = GET(dh);
         PUT(zn, d * (1 - u) * (1 - now * now));
         PUT(zz, d * (GET(h_prev) - now) * u * (1 - u));
@@ -185,7 +185,7 @@ CELL(gru_reset_backward)
     const isize n = s->n;
     REAL *zr = s->z + s->H, *dh = s->dh;
     const REAL *h_prev = s->h_prev, *dm = s->dc;
-    UNITS({
+    BY_VECTORS({
         const NAME(vec) r = GET(zr), d = GET(dm);
         PUT(zr, d * GET(h_prev) * r * (1 - r));
         PUT(dh, GET(dh) + d * r);
@@ -213,6 +213,5 @@ static void NAME(cell_backward)(int kind, const CELL_ARGUMENT *s)
 
 #undef CELL
 #undef CELL_ARGUMENT
-#undef UNITS
 #undef SIGMOID
 #undef TANH
