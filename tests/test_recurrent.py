@@ -175,6 +175,14 @@ def formula(layer, p, x):
     return np.stack(ys, 1)
 
 
+@pytest.mark.parametrize("units", [1, 16, 21])
+def test_an_inactive_unit_passes_on_no_gradient_however_large(units):
+    model = nn.Sequential([nn.Input((1, 2)), nn.RNN(units, "relu")])
+    model.params["0.weight_ih"][...] = -1
+    assert not model.forward(np.ones((3, 1, 2), np.float32)).any()
+    assert not model.backward(np.full((3, units), np.inf, np.float32)).any()
+
+
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-13), ("float32", 2e-6)])
 @pytest.mark.parametrize("rows, steps", [(1, 7), (2, 300), (3, 5), (33, 7), (300, 2)])
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU], ids=lambda k: k.__name__)
