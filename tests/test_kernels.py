@@ -164,6 +164,21 @@ def test_where_a_number_stands_is_nothing_to_it(name, dtype, isa):
         assert (activate(name, x[: 67 - start]) == y[: 67 - start]).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_where_a_gradient_stands_is_nothing_to_it(name, dtype, isa):
+    x = np.linspace(-9, 9, 67).astype(dtype)
+
+    def gradient(first):
+        model = nn.Sequential([nn.Input((67 - first,)), nn.Activation(name)], dtype=x.dtype.name)
+        model.forward(x[None, first:])
+        return model.backward(x[None, first:])[0]
+
+    whole = gradient(0)
+    for first in range(1, 17):
+        assert (gradient(first) == whole[first:]).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 17, 1000, 1500])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax(name, n, isa):

@@ -111,9 +111,9 @@ ALWAYS_INLINE int NAME(may_pack_a)(isize M, isize N, isize K)
 
 /* Is a copy of A worth while? It is read once per panel of B. Rows are read well in place, unless
  * they share a cache set. Columns are as many scattered lines as there are k: a copy pays when there
- * are many panels (Zen 4, 512 x 256 (256 x 512): it costs 7 %, 512 x 128 (128 x 512) 13 %). With
+ * are many panels (Zen 4, A 512 x 256: with 256 columns of B it costs 7 %, with 128 13 %). With
  * AVX-512 it also does where columns share sets of L2 and A does not stay there: in place the time
- * depends on which pages A got (512 x 1600 (1600 x 128): 68 to 107 GFLOP/s, copied 94). */
+ * depends on which pages A got (A 512 x 1600, 128 columns: 68 to 107 GFLOP/s, copied 94). */
 static int NAME(packs_a)(isize M, isize N, isize K, isize ars, isize acs)
 {
     const isize stride = (acs == 1 ? ars : acs) * (isize)sizeof(REAL);
