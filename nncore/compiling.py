@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,7 @@ class Compiling:
     _parameters: Parameters
     _shapes: Shapes
     _plans: dict[Any, Plan]
-    _shuffling: np.random.Generator
-    _process: int
+    _shuffling: Any  # the state of a generator
     _passes: int
     _ready: Callable[[str], Graph]
     _begin_training: Callable[[], None]
@@ -126,14 +124,12 @@ class Compiling:
     # ---- the state of training ---------------------------------------------------------------
 
     def _permutation(self, rows: int) -> np.ndarray:
-        """A random order of the rows. A child of fork draws from a generator of its own: a thread
-        of the parent may have held the lock of this one."""
-        if self._process != os.getpid():
-            state = self._shuffling.bit_generator.state
-            self._shuffling = np.random.Generator(np.random.PCG64())
-            self._shuffling.bit_generator.state = state
-            self._process = os.getpid()
-        return self._shuffling.permutation(rows)
+        """A random order of the rows. Its generator is not kept: it has a lock, which a thread of
+        the parent may hold when a child is forked."""
+        bits = _generator(self._shuffling)
+        order = np.random.Generator(bits).permutation(rows)
+        self._shuffling = bits.state
+        return order
 
     def _training_state(self) -> dict[str, Any]:
         """Everything that training depends on besides the parameters."""
@@ -141,11 +137,11 @@ class Compiling:
             "step": self._update.step if self._update is not None else 0,
             "passes": self._passes,
             "moments": self._moments.copy(),
-            "shuffling": self._shuffling.bit_generator.state,
+            "shuffling": self._shuffling,
         }
 
     def _restore_training(self, state: dict[str, Any]) -> None:
-        self._shuffling.bit_generator.state = state["shuffling"]
+        self._shuffling = _generator(state["shuffling"]).state
         self._passes = state["passes"]
         if self.optimizer is not None and self.graph is not None:
             self._needs_compile("training")
@@ -153,3 +149,10 @@ class Compiling:
             for own, moment in zip(self._moments, state["moments"], strict=False):
                 own[...] = moment  # none before the first step, or if the rule needs none
             self._update.step = state["step"]
+
+
+def _generator(state: Any) -> np.random.PCG64:
+    """A generator that goes on from there."""
+    bits = np.random.PCG64(0)
+    bits.state = state
+    return bits

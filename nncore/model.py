@@ -6,7 +6,6 @@ What it does with them: see compiling.py, training.py, by_hand.py, inference.py,
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,8 +75,7 @@ class Model(Training, ByHand, Inference, Streaming, Entry):
         self.seed = entropy.entropy
         first, second, third = entropy.spawn(3)
         self._initial = first
-        self._shuffling = np.random.Generator(np.random.PCG64(second))
-        self._process = os.getpid()
+        self._shuffling = np.random.PCG64(second).state
         self._key = int(third.generate_state(1, np.uint64)[0])
         self.graph: Graph | None = None
         self._plans: dict[Any, Plan] = {}
