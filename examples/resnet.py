@@ -40,21 +40,22 @@ def resnet(depth: int, shape: tuple[int, int, int], classes: int) -> nn.Sequenti
 
 
 def load():
-    """Images (rows, height, width, 1) from 0 to 1, and their labels: (train, test)."""
+    """Images (rows, height, width, 1) from 0 to 1 and their labels, (train, test); and whether
+    one that is mirrored is one of its class still."""
     try:
         parts = nn.datasets.load_fashion_mnist()
-        return [(x[..., None].astype(np.float32) / 255, y) for x, y in parts]
+        return [(x[..., None].astype(np.float32) / 255, y) for x, y in parts], True
     except FileNotFoundError:
-        return [(x.reshape(-1, 8, 8, 1), y) for x, y in nn.datasets.load_digits()]
+        return [(x.reshape(-1, 8, 8, 1), y) for x, y in nn.datasets.load_digits()], False
 
 
 def main(depth: int = 8, epochs: int = 3, batch: int = 128) -> None:
-    (x_train, y_train), (x_test, y_test) = load()
+    ((x_train, y_train), (x_test, y_test)), flip = load()
     model = resnet(depth, x_train.shape[1:], 10)
     print(f"ResNet-{depth}: {model.count_params():,} parameters, {len(x_train)} images")
     rate = nn.schedules.CosineDecay(3e-3, epochs * -(-len(x_train) // batch))
     model.compile(nn.Adam(rate), "cross_entropy", metrics=["accuracy"])
-    batches = nn.datasets.augmented(x_train, y_train, batch_size=batch, shift=2, flip=True, seed=0)
+    batches = nn.datasets.augmented(x_train, y_train, batch_size=batch, shift=2, flip=flip, seed=0)
     history = model.fit(batches, epochs=epochs, validation_data=(x_test, y_test), verbose=True)
     accuracy = model.evaluate(x_test, y_test)["accuracy"]
     seconds = sum(history.history["seconds"])

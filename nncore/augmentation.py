@@ -23,8 +23,8 @@ class augmented:
     sequence of epochs. Types stay (uint8 too), x and y are not written to, and only a batch is
     copied at a time, so x may be a memory-mapped file.
 
-    ValueError for another shape of x, as many rows of y as x has not, a shift that could move an
-    image out of itself, or numbers below what makes sense; TypeError for other types.
+    ValueError for another shape of x, a y of more or fewer rows, a shift that could move an image
+    out of itself, or numbers below what makes sense; TypeError for other types.
 
     >>> import nncore as nn
     >>> x, y = np.ones((100, 8, 8, 1), np.float32), np.arange(100) % 10

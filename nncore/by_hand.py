@@ -28,6 +28,7 @@ class ByHand:
     _passes: int
     _shapes: Shapes
     _forward_plan: Plan | None
+    _forward_lengths: np.ndarray | None
     _input_arrays: Callable[[Any], list[np.ndarray]]
     _needs_compile: Callable[[str], None]
     _plan: Callable[..., Plan]
@@ -46,7 +47,7 @@ class ByHand:
             return self(x, lengths)
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        counts = lengths_of("forward", lengths, arrays[0])
+        counts = lengths_of("forward", lengths, arrays, self._shapes)
         if counts is not None:
             arrays = [data.clean_input(x, i, self._shapes, counts) for i, x in enumerate(arrays)]
         with self._exclusive():
@@ -67,6 +68,7 @@ class ByHand:
                 plan.fail(status)
             plan.commit()
             self._forward_plan, self._forward_step = plan, self._steps_done()
+            self._forward_lengths = counts
             outputs = [plan.array(y, rows).copy() for y in plan.outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -74,7 +76,8 @@ class ByHand:
         """From the gradient of a loss with respect to the last `forward`'s output, fills
         ``grads`` and returns the gradient with respect to its input.
 
-        dy: (rows, *output shape), or a list of such; dx: (rows, *input shape), or a list.
+        dy: (rows, *output shape), or a list of such, which beyond the lengths that forward
+        received counts as zero; dx: (rows, *input shape), or a list.
         RuntimeError without a forward(x, training=True) since the last backward, or after a step
         of the optimizer; ValueError for another shape.
         """
@@ -94,6 +97,12 @@ class ByHand:
                     f"backward: received dy of shape {value.shape} for output {i}; expected "
                     f"{(rows, *y.shape)}"
                 )
+        if self._forward_lengths is not None:
+            pairs = zip(dys, self._shapes.in_steps, strict=True)
+            dys = [
+                data.without_padding(np.asarray(value), self._forward_lengths) if cut else value
+                for value, cut in pairs
+            ]
         with self._exclusive():
             self._forward_plan = None
             given = set()

@@ -35,6 +35,7 @@ class Examples:
     weight: np.ndarray | None
     target_shapes: tuple[tuple[int, ...], ...]
     lengths: np.ndarray | None = None
+    in_steps: Sequence[bool] = ()  # for each output, whether lengths count its steps
 
     @property
     def rows(self) -> int:
@@ -73,6 +74,7 @@ class Examples:
             None if self.weight is None else self.weight[chosen],
             self.target_shapes,
             None if self.lengths is None else self.lengths[chosen],
+            self.in_steps,
         )
 
     def answers(
@@ -99,11 +101,13 @@ class Examples:
             factors = factors * self.weight.reshape(self.weight.shape + axes)
         self.weight = factors
 
-    def step_weight(self, chosen: slice | np.ndarray, output: np.ndarray) -> np.ndarray | None:
-        """The weights of these examples for a metric; without lengths those given. Of a sequence,
-        (rows, steps, ...), steps beyond its end have weight 0."""
+    def step_weight(
+        self, chosen: slice | np.ndarray, number: int, output: np.ndarray
+    ) -> np.ndarray | None:
+        """The weights of these examples for a metric of an output, number so many; without lengths
+        those given. Of a sequence, (rows, steps, ...), steps beyond its end have weight 0."""
         weight = None if self.weight is None else self.weight[chosen]
-        if self.lengths is None or output.shape[1:2] != self.inputs[0].shape[1:2]:
+        if self.lengths is None or not self.in_steps[number]:
             return weight
         there = np.arange(output.shape[1]) < self.lengths[chosen][:, None]
         if weight is None:
@@ -207,7 +211,7 @@ def examples(
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
                 _check_lookups(what, array, *table)
     weight = _weights(owner, rows, sample_weight, shapes.outputs)
-    return Examples(inputs, targets, weight, tuple(target_shapes), lengths)
+    return Examples(inputs, targets, weight, tuple(target_shapes), lengths, shapes.in_steps)
 
 
 def clean_input(x: np.ndarray, i: int, shapes: Shapes, lengths: np.ndarray) -> np.ndarray:

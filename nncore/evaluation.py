@@ -41,8 +41,9 @@ class Measures:
 
     def update(self, examples: data.Examples, chosen: Any, outputs: list[np.ndarray]) -> None:
         """Adds the examples ``chosen`` (a slice or row numbers) and the outputs for them."""
-        for group, target, output in zip(self.groups, examples.targets, outputs, strict=True):
-            weight = examples.step_weight(chosen, output) if group else None
+        found = zip(self.groups, examples.targets, outputs, strict=True)
+        for i, (group, target, output) in enumerate(found):
+            weight = examples.step_weight(chosen, i, output) if group else None
             for metric in group:
                 metric.update(_lent(target[chosen]), _lent(output), _lent(weight))
 

@@ -107,7 +107,7 @@ def _restore(model: Any, tensors: dict[str, np.ndarray], state: dict[str, Any]) 
     for i in range(len(moments) if step else 0):
         for name, part in model._parameters.split(moments[i]).items():
             saved = tensors.get(f"{STATE}{i}.{name}")
-            if saved is None or saved.shape != part.shape:
+            if saved is None or saved.shape != part.shape or saved.dtype.kind != "f":
                 raise ValueError(f"the optimizer's state of {name!r} does not fit")
             part[...] = saved
     model._restore_training({**state, "moments": moments})

@@ -85,18 +85,36 @@ class Graph:
             values.append(layers[layer]([value(number) for number in sources]))
         return cls(inputs, [value(number) for number in outputs], owner)
 
+    def gone_through(self) -> list[int]:
+        """The inputs whose steps a recurrent layer takes, each by its place."""
+        begun: dict[Symbol, set[int]] = {x: {i} for i, x in enumerate(self.inputs)}
+        found: set[int] = set()
+        for _, symbol in self.nodes:
+            sources = symbol.inputs[:1] if symbol.layer.recurrent else symbol.inputs
+            steps = {i for s in sources for i in begun.get(s, ())}
+            if symbol.layer.recurrent:
+                found |= steps
+            if symbol.layer.keeps_steps:
+                begun[symbol] = steps
+        return sorted(found)
+
+    def sequence(self) -> int:
+        """The place of the input whose steps lengths count."""
+        return next(iter(self.gone_through()), 0)
+
     def sequences(self) -> list[bool]:
-        """Whether each input is a sequence of as many steps as the first: of vectors, or of
+        """Whether each input is a sequence of as many steps as that one: of vectors, or of
         integers that an Embedding looks up. One of another kind is as wide by chance."""
-        steps = self.inputs[0].shape[:1]
+        first = self.sequence()
+        steps = self.inputs[first].shape[:1]
         looked_up = {x for _, s in self.nodes if isinstance(s.layer, Embedding) for x in s.inputs}
         return [
-            x.shape[:1] == steps and (i == 0 or len(x.shape) > 1 or x in looked_up)
+            x.shape[:1] == steps and (i == first or len(x.shape) > 1 or x in looked_up)
             for i, x in enumerate(self.inputs)
         ]
 
     def outputs_in_steps(self) -> list[bool]:
-        """Whether each output still has the first input's steps, one answer for each."""
+        """Whether each output still has the steps that lengths count, one answer for each."""
         pairs = zip(self.inputs, self.sequences(), strict=True)
         found: set[Symbol] = {x for x, is_sequence in pairs if is_sequence}
         for _, symbol in self.nodes:
@@ -111,9 +129,10 @@ class Graph:
 
 class Shapes(NamedTuple):
     """What a network takes and gives: the shape of one row of each input and output; for each
-    output what it closes with (see `losses.closing`), and whether it has the steps of the first
-    input; for each input the name and the number of rows of the Embedding that looks it up, if one
-    does; for messages, the layer that takes x; and for each input whether it is a sequence."""
+    output what it closes with (see `losses.closing`), and whether it has the steps that lengths
+    count; for each input the name and the number of rows of the Embedding that looks it up, if one
+    does; for messages, the layer that takes x; for each input whether it is a sequence; and the
+    places of those that recurrent layers go through."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
@@ -122,6 +141,7 @@ class Shapes(NamedTuple):
     tables: list[tuple[str, int] | None]
     first: str
     sequences: list[bool]
+    gone_through: list[int]
 
     @classmethod
     def of(cls, graph: Graph, outputs: Sequence[Tensor]) -> Shapes:
@@ -144,6 +164,7 @@ class Shapes(NamedTuple):
             [tables.get(symbol) for symbol in graph.inputs],
             first,
             graph.sequences(),
+            graph.gone_through(),
         )
 
 

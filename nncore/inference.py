@@ -44,7 +44,7 @@ class Inference:
         """
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
-        counts = lengths_of("predict", lengths, arrays[0])
+        counts = lengths_of("predict", lengths, arrays, self._shapes)
         batch = positive_int("predict", "batch_size", batch_size)
         shapes = self._output_shapes
         outputs = [np.empty((rows, *shape), self.dtype) for shape in shapes]
@@ -62,7 +62,7 @@ class Inference:
         arrays = self._input_arrays(x)
         rows = len(arrays[0])
         if lengths is not None:
-            counts = lengths_of(type(self).__name__, lengths, arrays[0])
+            counts = lengths_of(type(self).__name__, lengths, arrays, self._shapes)
             for i, table in enumerate(self._shapes.tables):
                 if table is not None and counts is not None:  # padding may be no row of it
                     arrays[i] = data.clean_input(arrays[i], i, self._shapes, counts)

@@ -315,6 +315,8 @@ def checked(parameter: str, initializer: Callable[..., Any]) -> Callable[..., An
     def draw(shape: Sequence[int], rng: np.random.Generator) -> NDArray[Any]:
         try:
             values = np.asarray(initializer(shape, rng))
+        except MemoryError:
+            raise
         except Exception as error:
             raise ValueError(f"{owner} failed for shape {shape}: {error!r}") from error
         if values.dtype.kind not in "fiub" or not np.isfinite(values).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.optimize
 
 from nncore.evaluation import evaluate
 from nncore.failures import NonFiniteError, explain
@@ -20,8 +21,6 @@ class _Stop(Exception):
 
 def minimize(fit: Fit) -> None:
     """Minimizes the loss over all examples; each epoch is one iteration."""
-    import scipy.optimize
-
     model, examples = fit.model, fit.train
     optimizer: Any = model.optimizer
     p = model._parameters

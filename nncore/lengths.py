@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore.inputs import real_array
 
+if TYPE_CHECKING:
+    from nncore.graph import Shapes
 
-def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
-    """The lengths of x's sequences: integers 1 to x's steps, one for each row, or a padding mask
-    (rows, steps), True for the steps there are."""
+
+def lengths_of(
+    owner: str, lengths: Any, inputs: list[np.ndarray], shapes: Shapes
+) -> np.ndarray | None:
+    """The lengths of the sequences x among the inputs: integers 1 to x's steps, one for each row,
+    or a padding mask (rows, steps), True for the steps there are."""
     if lengths is None:
         return None
+    places = shapes.gone_through or [0]
+    x, what = inputs[places[0]], "x" if len(inputs) == 1 else f"x[{places[0]}]"
     if x.ndim < 2:
-        raise ValueError(f"{owner}: received lengths for x of shape {x.shape}, which has no steps")
+        raise ValueError(
+            f"{owner}: received lengths for {what} of shape {x.shape}, which has no steps"
+        )
     rows, steps = x.shape[:2]
+    for i in places:
+        if inputs[i].shape[1] != steps:
+            raise ValueError(
+                f"{owner}: received lengths, and sequences of {steps} steps in {what}, of "
+                f"{inputs[i].shape[1]} in x[{i}]; expected the same number in both, and the same "
+                "lengths: pad them alike"
+            )
     found = real_array("lengths", lengths)
     if found.dtype.kind != "b" and found.shape == (rows, steps) and steps > 1:
         raise TypeError(
@@ -24,7 +40,7 @@ def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
             f"({rows},), or a padding mask of True and False (mask.astype(bool))"
         )
     if found.dtype.kind == "b":
-        found = _of_mask(owner, found, x)
+        found = _of_mask(owner, found, x, what)
     elif found.dtype.kind == "f":
         raise TypeError(f"{owner}: received lengths of dtype {found.dtype}; expected integers")
     if found.shape != (rows,):
@@ -36,16 +52,16 @@ def lengths_of(owner: str, lengths: Any, x: np.ndarray) -> np.ndarray | None:
         row = int(wrong.argmax())
         raise ValueError(
             f"{owner}: received length {found[row]} in row {row}; expected 1 to {steps}, the steps "
-            "that x is padded to"
+            f"that {what} is padded to"
         )
     return found.astype(np.int64)  # a copy: what was checked is what is used
 
 
-def _of_mask(owner: str, mask: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _of_mask(owner: str, mask: np.ndarray, x: np.ndarray, what: str) -> np.ndarray:
     if mask.shape != x.shape[:2]:
         raise ValueError(
             f"{owner}: received a mask (lengths of True and False) of shape {mask.shape}; expected "
-            f"{x.shape[:2]}, as x"
+            f"{x.shape[:2]}, as {what}"
         )
     if (mask[:, 1:] > mask[:, :-1]).any():
         row = int((mask[:, 1:] > mask[:, :-1]).any(1).argmax())

@@ -82,6 +82,7 @@ class Model(Training, ByHand, Inference, Streaming, Entry):
         self._steppers: dict[int, list[Any]] = {}  # for `step`, by the bit length of rows
         self._padded_plans: dict[int, list[Plan]] = {}  # inference with lengths, not in use
         self._forward_plan: Plan | None = None
+        self._forward_lengths: np.ndarray | None = None  # what that forward pass received
         self._forward_step = 0  # how many the optimizer had done then
         self._parameters = Parameters(self.dtype)
         self._reset_training()

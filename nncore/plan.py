@@ -81,7 +81,7 @@ class Plan(Building, Loop):
         if lengths:
             self.lengths = self._extra_input(())
         if lengths or steps is not None:
-            self._steps = steps or graph.inputs[0].shape[0]
+            self._steps = steps or graph.inputs[graph.sequence()].shape[0]
             pairs = zip(values.values(), graph.sequences(), strict=True)
             self._in_steps = {
                 x for x, is_sequence in pairs if is_sequence or (steps and x.shape[:1] == (steps,))

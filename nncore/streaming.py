@@ -30,6 +30,8 @@ class StepPlan(Plan):
     def __init__(self, graph: Any, parameters: Any, rows: int) -> None:
         self.states: list[tuple[tuple[int, ...], str]] = []
         self._last: list[Tensor] = []
+        if not any(symbol.layer.recurrent for _, symbol in graph.nodes):
+            raise ValueError("step: this network has no recurrent layer; call the model")
         for x, is_sequence in zip(graph.inputs, graph.sequences(), strict=True):
             if not is_sequence and len(x.shape) == 1:
                 raise ValueError(f"step: {x!r} has no steps; expected sequences in all inputs")
@@ -68,8 +70,6 @@ class StepPlan(Plan):
 
     def _own_outputs(self) -> None:
         """The stepper copies them; states are outputs, too."""
-        if not self.states:
-            raise ValueError("step: this network has no recurrent layer; call the model")
         self.shapes = [y.shape[1:] if y in self._in_steps else y.shape for y in self.outputs]
         self.outputs += self._last
         self.shapes += [y.shape for y in self._last]
@@ -122,14 +122,18 @@ class Stepping:
             arrays.append(array)
         rows = len(arrays[0])
         if any(len(array) != rows for array in arrays) or not rows:
-            raise ValueError("step: received inputs of different rows, or of none")
+            raise ValueError(
+                f"step: received inputs of {[len(array) for array in arrays]} rows; expected as "
+                "many in each, at least one"
+            )
         states = self.plan.states
         if state is None:
             state = tuple(np.zeros((rows, *shape), self.dtype) for shape, _ in states)
         if not isinstance(state, (tuple, list)) or len(state) != len(states):
             raise ValueError(
-                f"step: received state {received(state)}; expected None, or the tuple of "
-                f"{len(states)} arrays that the step before returned"
+                f"step: received {_count(state)} as state; expected None, or the tuple of "
+                f"{len(states)} arrays that the step before returned: those of "
+                f"{', '.join(owner for _, owner in states)}"
             )
         for i, (value, (shape, owner)) in enumerate(zip(state, states, strict=True)):
             array = real_array("state", value)
@@ -140,6 +144,13 @@ class Stepping:
                 )
             arrays.append(array)
         return tuple(np.require(array, self.dtype, ("C", "A")) for array in arrays)
+
+
+def _count(state: Any) -> str:
+    """What was received in place of the states, for messages."""
+    if isinstance(state, (tuple, list)):
+        return f"a {type(state).__name__} of {len(state)}"
+    return received(state)
 
 
 class StatefulPlan(Plan):
@@ -204,7 +215,7 @@ class Streaming:
         (1, 2)
         """
         graph = self._ready("step")
-        first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) else x
+        first = x[0] if len(graph.inputs) > 1 and isinstance(x, (list, tuple)) and x else x
         rows = len(first) if hasattr(first, "__len__") and getattr(first, "ndim", True) else 0
         size = max(0, rows - 1).bit_length()
         idle = self._steppers.setdefault(size, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class Training(Compiling):
             shapes=shapes,
             losses=self._losses,
             finite=finite,
-            lengths=lengths_of(owner, lengths, inputs[0]),
+            lengths=lengths_of(owner, lengths, inputs, shapes),
         )
 
     def _weigh_classes(self, examples: data.Examples, class_weight: Any, shapes: Shapes) -> None:
@@ -152,7 +153,8 @@ class Training(Compiling):
         takes them. sample_weight: (rows,), or (rows, steps) for a loss over steps. lengths: for
         sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
         (rows, steps), True for the steps there are: the others change nothing, and a loss over
-        steps is the mean of those there are. stateful: recurrent layers begin a batch with the
+        steps is the mean of those there are. Of several inputs they are those of the sequences
+        that recurrent layers go through. stateful: recurrent layers begin a batch with the
         states that the rows of the one before left, zeros at the start of an epoch; for long
         sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
         validation_split: the share of rows, the last ones, kept for validation. class_weight:
@@ -208,15 +210,15 @@ class Training(Compiling):
                 progress=progress,
                 history=history,
             )
+            run: Callable[[], None] = fit.run
+            if isinstance(self.optimizer, optimizers.LBFGS):
+                from nncore.lbfgs import minimize  # and scipy, which Ctrl-C would leave half done
+
+                run = functools.partial(minimize, fit)
             try:
                 for callback in callbacks:
                     callback.on_train_begin(self)
-                if isinstance(self.optimizer, optimizers.LBFGS):
-                    from nncore.lbfgs import minimize
-
-                    minimize(fit)
-                else:
-                    fit.run()
+                run()
             except KeyboardInterrupt:
                 history.interrupted = True
             finally:

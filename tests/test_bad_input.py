@@ -246,6 +246,26 @@ def test_a_wrong_call_changes_nothing(call, error, words):
     assert_still_works(model)
 
 
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("what", ["label", "NaN"])
+def test_a_refused_step_leaves_the_gradients_alone(what, members, team):
+    """Though only the compiled loop finds out: `apply_gradients` would go on with them."""
+    team(members)
+    model = classifier()
+    model.gradients(X, LABELS)
+    x, labels = X.copy(), LABELS.copy()
+    if what == "label":
+        labels[-1] = 3
+    else:
+        x[-1, -1] = np.nan
+    before = {name: grad.copy() for name, grad in model.grads.items()}
+    for call in (model.train_on_batch, model.gradients):
+        with pytest.raises(ValueError):
+            call(x, labels)
+        for name, grad in model.grads.items():
+            np.testing.assert_array_equal(grad, before[name])
+
+
 def test_a_metric_that_does_not_fit_is_told_before_training():
     model = classifier()
     model.compile("sgd", "cross_entropy", metrics=["top_k"])  # of 5, for 3 classes

@@ -134,13 +134,13 @@ def convolution_of(size, channels, dtype, precision):
 @pytest.mark.parametrize("channels, bound", [(16, 2e-6), (64, 2e-6), (256, 2e-6), (700, 4e-6)])
 def test_the_error_of_the_fast_convolution(channels, bound, isa):  # noqa: F811
     """What set_convolution_precision promises."""
-    name, exact = convolution_of(12, channels, "float64", "exact")
-    assert name == "direct"
-    for dtype, limit in (("float32", bound), ("float64", 1e-14)):
-        name, found = convolution_of(12, channels, dtype, "fast")
-        assert name == "winograd"
-        for a, b in zip(found, exact, strict=True):
-            assert abs(a - b).max() <= limit * abs(b).max()
+    name, exact = convolution_of(12, channels, "float64", "fast")
+    assert name == "direct"  # float64 is for who wants all digits
+    assert convolution_of(12, channels, "float32", "exact")[0] == "direct"
+    name, found = convolution_of(12, channels, "float32", "fast")
+    assert name == "winograd"
+    for a, b in zip(found, exact, strict=True):
+        assert abs(a - b).max() <= bound * abs(b).max()
 
 
 def test_convolution_precision_is_one_of_two():
@@ -164,6 +164,8 @@ BAD = [
     ("kernel float", lambda: nn.Conv2D(3, 3.0), TypeError, ["Conv2D", "kernel_size", "3.0"]),
     ("kernel of three", lambda: nn.Conv2D(3, (3, 3, 3)), ValueError,
      ["kernel_size", "one for each axis"]),
+    ("padding causal", lambda: nn.Conv1D(3, 3, padding="causal"), ValueError,
+     ["Conv1D", "causal", "(k - 1, 0)"]),
     ("padding name", lambda: nn.Conv2D(3, 3, padding="full"), ValueError,
      ["padding", "'valid', 'same'", "'full'"]),
     ("padding negative", lambda: nn.Conv2D(3, 3, padding=-1), ValueError, ["padding", "-1"]),

@@ -151,6 +151,8 @@ def test_tensors_missing_or_of_another_shape(original, tmp_path):
         refused(forge(tmp_path / "m", longer, description), "shape|does not fit")
     whole = {**tensors, "0.bias": tensors["0.bias"].astype(np.int32)}
     refused(forge(tmp_path / "m", whole, description), "dtype int32; expected floats")
+    whole = {**tensors, "training.0.0.bias": tensors["training.0.0.bias"].astype(np.int32)}
+    refused(forge(tmp_path / "m", whole, description), "optimizer's state of '0.bias'")
     refused(forge(tmp_path / "m", {**tensors, "new": np.zeros(3)}, description), "not known.*new")
 
 

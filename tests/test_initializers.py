@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+import nncore as nn
 from nncore import initializers
 
 DENSE = (300, 200)  # (units, in): n_in 200, n_out 300
@@ -91,6 +92,14 @@ def test_get_passes_objects_and_functions_through():
         return np.arange(np.prod(shape), dtype=float).reshape(shape)
 
     assert initializers.get(ramp) is ramp
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_initializer():
+    def greedy(shape, rng):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        nn.Sequential([nn.Input((2,)), nn.Dense(3, kernel_initializer=greedy)])
 
 
 @pytest.mark.parametrize(

@@ -452,6 +452,77 @@ def test_layers_that_mix_steps_are_refused(layers):
         model(x, lengths=lengths)
 
 
+@pytest.mark.parametrize("order", ["sequence first", "sequence last"])
+@pytest.mark.parametrize("kind", ["state", "vector", "image"])
+def test_lengths_are_those_of_the_input_that_a_recurrent_layer_goes_through(order, kind):
+    """Wherever it is among the inputs, and whatever shapes the others have."""
+    x, lengths = padded(3)
+    sequence = nn.Input((STEPS, FEATURES))
+    other = nn.Input({"state": (STEPS,), "vector": (4,), "image": (STEPS + 1, 3, 2)}[kind])
+    if kind == "state":
+        y = nn.GRU(STEPS)(sequence, initial_state=other)
+    else:
+        flat = nn.Flatten()(other) if kind == "image" else other
+        y = nn.Dense(2)(nn.Concatenate()([nn.GRU(5)(sequence), flat]))
+    inputs = [sequence, other] if order == "sequence first" else [other, sequence]
+    model = nn.Model(inputs, y, seed=0, dtype="float64")
+    model.compile("sgd", "mse")
+
+    def given(x, more):
+        return [x, more] if order == "sequence first" else [more, x]
+
+    more = np.random.default_rng(1).normal(size=(len(x), *other.shape))
+    alone = [
+        model(given(x[r : r + 1, :n], more[r : r + 1]))[0]
+        if n == STEPS
+        else model(given(x[r : r + 1], more[r : r + 1]), lengths=[n])[0]
+        for r, n in enumerate(lengths)
+    ]
+    found = model(given(x, more), lengths=lengths)
+    np.testing.assert_allclose(found, alone, rtol=1e-12)
+    for r, n in enumerate(lengths):
+        x[r, n:] = 99
+    np.testing.assert_array_equal(model(given(x, more), lengths=lengths), found)
+    np.testing.assert_array_equal(model.predict(given(x, more), lengths=lengths), found)
+    np.testing.assert_array_equal(model.forward(given(x, more), lengths=lengths), found)
+    loss = model.evaluate(given(x, more), found, lengths=lengths)["loss"]
+    assert loss < 1e-20
+    with pytest.raises(ValueError, match=f"expected 1 to {STEPS}, the steps that x.[01]. is"):
+        model(given(x, more), lengths=[STEPS + 1] * len(x))
+
+
+def test_lengths_of_two_kinds_of_sequences_are_refused():
+    a, b = nn.Input((STEPS, 2)), nn.Input((STEPS + 1, 2))
+    model = nn.Model([a, b], nn.Concatenate()([nn.GRU(2)(a), nn.GRU(2)(b)]))
+    x = [np.zeros((3, STEPS, 2)), np.zeros((3, STEPS + 1, 2))]
+    model(x)
+    words = rf"sequences of {STEPS} steps in x\[0\], of {STEPS + 1} in x\[1\]"
+    for call in (model, model.predict, model.forward):
+        with pytest.raises(ValueError, match=words):
+            call(x, lengths=[1, 2, 3])
+
+
+@pytest.mark.parametrize("last", [nn.Dense(2), nn.LayerNormalization()], ids=repr)
+def test_a_gradient_beyond_the_end_of_a_sequence_is_none(last):
+    """Though the layer, which takes each step by itself, has outputs there."""
+    x, lengths = padded(3)
+    model = network([nn.GRU(2, return_sequences=True), last], STEPS, dtype="float64")
+    found = []
+    for beyond in (0.0, 7.0, np.nan):
+        dy = np.ones((len(x), STEPS, 2))
+        for r, n in enumerate(lengths):
+            dy[r, n:] = beyond
+        model.forward(x, lengths=lengths)
+        dx = model.backward(dy)
+        found.append([dx, *(g.copy() for g in model.grads.values())])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    model.forward(x)  # all steps count again
+    model.backward(np.ones((len(x), STEPS, 2)))
+    assert not np.array_equal(model.grads["1.bias"], found[0][-1])
+
+
 def test_x_without_steps_has_no_lengths():
     with pytest.raises(ValueError, match="which has no steps"):
         nn.Sequential([nn.Input(()), nn.Reshape((1,)), nn.Dense(2)])(np.ones(3), lengths=[1, 1, 1])

@@ -4,6 +4,9 @@ import json
 import os
 import stat
 import struct
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -231,6 +234,34 @@ def test_a_full_disk_leaves_the_old_file(path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before and leftovers(path.parent) == []
+
+
+def test_memory_that_runs_out_is_an_error_and_leaves_the_old_file(path):
+    """In a process of its own: the library that only reads here would have ended it."""
+    pytest.importorskip("resource")
+    code = f"""
+        import resource, numpy as np
+        from nncore.interop import safetensors
+        tensors = {{"old": np.ones(3)}}
+        safetensors.save({str(path)!r}, tensors)
+        tensors = {{"new": np.ones((3000, 2000)).T}}  # whose copy takes 48 MB
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + 16 * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            safetensors.save({str(path)!r}, tensors)
+        except MemoryError:
+            print("out of memory")
+        safetensors.save({str(path)!r} + "2", {{"new": tensors["new"].T}})  # needs no copy
+    """
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("the system does not tell how much memory a process has")
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout == "out of memory\n", run.stderr
+    assert list(safetensors.load(path)[0]) == ["old"]
+    assert safetensors.load(f"{path}2")[0]["new"].shape == (3000, 2000)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])

@@ -167,7 +167,7 @@ cdef class Description(Finishing):
         possible.append(best)
         if winograd_can(p):
             possible.append("winograd")
-            if not exact and winograd_is_faster(p, rows):
+            if not exact and not self.is_double and winograd_is_faster(p, rows):
                 best = "winograd"
         algorithm = forced if forced in possible else best
         self.overlaps = algorithm == "overlap" or (

@@ -62,6 +62,7 @@ cdef class Executor:
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef void run_section(self, const Section *section, Run *run, bint backward) noexcept nogil
+    cdef bint any_bad(self, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void commit_all(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil

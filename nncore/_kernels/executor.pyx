@@ -164,7 +164,7 @@ cdef class Executor:
             for i in range(self.forwards):
                 self.run_section(&self.forward_sections[i], &run, False)
         self.members[member].bad = run.bad
-        if self.phases & BACKWARD:
+        if self.phases & BACKWARD and not (self.phases & FORWARD and self.any_bad(members)):
             for i in range(self.backwards):
                 self.run_section(&self.backward_sections[i], &run, True)
             self.members[member].bad = run.bad
@@ -192,6 +192,15 @@ cdef class Executor:
                     (<Op> self.forward_ops[op]).forward(run)
             run.member += 1
         run.member, run.members = whole, members
+
+    cdef bint any_bad(self, int members) noexcept nogil:
+        """Whether an op of any member refused its data: then gradients stay what they were."""
+        cdef int i
+        threads.barrier(members)
+        for i in range(members):
+            if self.members[i].bad:
+                return True
+        return False
 
     cdef double total_loss(self) noexcept nogil:
         """The sum over the outputs' losses."""

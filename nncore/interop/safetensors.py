@@ -1,7 +1,8 @@
 """Read and write .safetensors files: named arrays and a few strings, no code, nothing else.
 
-Source: https://github.com/huggingface/safetensors, whose library does the encoding. What is added
-here is that a save is atomic, that any array is stored right, and that a bad file is one error.
+Source: https://github.com/huggingface/safetensors, whose library does the reading. Written they are
+here: a save is atomic, any array is stored right, the same content is the same file, and memory
+that runs out is a MemoryError (the library, 0.8, copies all numbers and then ends the process).
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _DTYPES = {
 }
 
 
+_TYPES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
 def save(
     path: str | os.PathLike[str],
     tensors: Mapping[str, NDArray[Any]],
@@ -57,19 +61,13 @@ def save(
     >>> tensors["0.weight"].shape, metadata
     ((2, 3), {'made_by': 'nncore'})
     """
-    import safetensors.numpy
-
     name = file_path("save", path)
     arrays = {name: _plain(name, array) for name, array in tensors.items()}
     strings = dict(metadata or {})
     for key, value in strings.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"save: metadata must be strings, received {key!r}: {value!r}")
-    try:
-        data = safetensors.numpy.save(arrays)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"save: the arrays cannot be written as safetensors: {error}") from None
-    _write_atomically(os.path.realpath(name), *_with_metadata(data, strings))
+    _write_atomically(os.path.realpath(name), *_encoded(arrays, strings))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -99,23 +97,32 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     return tensors, header.get("__metadata__") or {}
 
 
-def _with_metadata(data: bytes, metadata: dict[str, str]) -> tuple[bytes, memoryview]:
-    """The encoded arrays with these strings in their header: its new bytes, and the rest.
-
-    The library shuffles the strings, so the same model would give another file each time, and
-    (0.8.0) writes a header that nobody can read when there are neither strings nor arrays.
-    """
+def _encoded(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> list[bytes | memoryview]:
+    """The pieces of the file: the length of the header, the header, and the arrays, those of
+    the largest numbers first, so that each starts at a multiple of its numbers' size."""
     import json  # not at the top: `import nncore` stays fast
 
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = {"__metadata__": metadata, **json.loads(data[8:end])}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    header: dict[str, Any] = {"__metadata__": metadata}
+    names, end = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)), 0
+    for name in names:
+        array, begin = arrays[name], end
+        end += array.nbytes
+        header[name] = {
+            "dtype": _TYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    try:
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"save: a name or string is no Unicode: {error}") from None
     text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8
-    return len(text).to_bytes(8, "little") + text, memoryview(data)[end:]
+    numbers = [arrays[name].reshape(-1).view(np.uint8).data for name in names]
+    return [len(text).to_bytes(8, "little"), text, *numbers]
 
 
 def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array as the library needs it: in C order, for it ignores strides."""
+    """The array as it is in the file: in C order, little-endian."""
     if not isinstance(name, str):
         raise TypeError(f"save: names of tensors must be strings, received {name!r}")
     if name == "__metadata__":
@@ -126,7 +133,8 @@ def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
             f"save: tensor {name!r} has dtype {array.dtype}, "
             f"expected one of {', '.join(_DTYPES.values())}"
         )
-    return np.asarray(array, order="C")  # ascontiguousarray would give a scalar an axis
+    # ascontiguousarray would give a scalar an axis
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _array(name: str, view: dict[str, Any]) -> NDArray[Any]:

@@ -148,6 +148,11 @@ class Layer(_Itself):
         return self.knows_steps
 
     @property
+    def recurrent(self) -> bool:
+        """Whether it takes the steps of its first input one after the other."""
+        return False
+
+    @property
     def outputs(self) -> int:
         """How many values it returns: one, or a list of so many."""
         return 1

@@ -59,6 +59,10 @@ class Bidirectional(Layer):
         return self.layer.return_sequences
 
     @property
+    def recurrent(self) -> bool:
+        return True
+
+    @property
     def outputs(self) -> int:
         states = 2 * self.layer.states if self.layer.return_state else 0
         return (1 if self.merge_mode else 2) + states

@@ -97,6 +97,10 @@ class Recurrence(Layer):
         return self.return_sequences
 
     @property
+    def recurrent(self) -> bool:
+        return True
+
+    @property
     def states(self) -> int:
         """How many states it carries from step to step."""
         return 2 if self.cell == "lstm" else 1

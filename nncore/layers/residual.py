@@ -44,6 +44,10 @@ class Residual(Layer):
             object.__setattr__(self, "shortcut", _layers("shortcut", self.shortcut))
         check_activation("Residual", self.activation)
 
+    @property
+    def recurrent(self) -> bool:
+        return any(layer.recurrent for layer in (*self.body, *(self.shortcut or ())))
+
     def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
         a = _chain(plan, "body", self.body, x)
@@ -67,6 +71,8 @@ def _advice(a: tuple[int, ...], b: tuple[int, ...]) -> str:
     bring = {1: "Dense({})", 2: "Conv1D({}, 1)", 3: "Conv2D({}, 1)"}[len(a)].format(a[-1])
     if a[:-1] == b[:-1]:
         return f"give shortcut=nn.{bring}, or a body that ends with {b[-1]} channels"
+    if any(n > m for n, m in zip(a[:-1], b[:-1], strict=True)):
+        return "padding='same' keeps a size; to enlarge, give shortcut= layers that do so, too"
     return (
         f"padding='same' in the body keeps the size; where it has strides give shortcut=nn.{bring} "
         "with the same strides"

@@ -83,9 +83,12 @@ def padding(owner: str, value: Any, axes: int) -> str | Edges:
         return edges(owner, "padding", value, axes)
     if isinstance(value, str) and value in ("valid", "same"):
         return value
+    hint = ""
+    if isinstance(value, str) and value == "causal" and axes == 1:
+        hint = "; (k - 1, 0), k the size of the kernel, is causal"
     raise (ValueError if isinstance(value, str) else TypeError)(
         f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
-        f"received {received(value)}"
+        f"received {received(value)}{hint}"
     )
 
 
@@ -174,6 +177,11 @@ def image(plan: Building, layer: Layer, inputs: tuple[Tensor, ...], axes: int) -
 
 
 def _advice(found: int, axes: int) -> str:
+    if found == axes == 2:
+        return (
+            "; where there is one channel, give it an axis: x[..., None]; for signals take the "
+            "layer whose name ends in 1D"
+        )
     if found == axes:
         return "; where there is one channel, give it an axis: x[..., None]"
     if axes == 1 and found == 3:
@@ -182,8 +190,6 @@ def _advice(found: int, axes: int) -> str:
         return "; for images in rows of numbers begin with nn.Reshape((height, width, channels))"
     if found == axes + 2:
         return "; nn.Input takes the shape of one example, without the batch axis"
-    if axes == 2 and found == 2:
-        return "; for signals take the layer whose name ends in 1D"
     return ""
 
 
