@@ -15,9 +15,15 @@ def is_batches(x: Any, y: Any) -> bool:
     if y is not None or not isinstance(x, Iterable):
         return False
     if isinstance(x, (list, tuple)):
-        return len(x) > 0 and all(_is_batch(b) for b in x)
+        return any(_is_batch(item) for item in x)  # the others: see check_batches
     numbers = isinstance(x, (np.ndarray, dict, set, frozenset, str, bytes, type))
     return not (numbers or hasattr(x, "__array__") or hasattr(x, "toarray"))
+
+
+def check_batches(batches: Any, owner: str) -> None:
+    """ValueError for a list with something else among its batches, before the first is used."""
+    for batch in batches if isinstance(batches, (list, tuple)) else ():
+        unpack_batch(batch, owner)
 
 
 def _is_batch(item: Any) -> bool:

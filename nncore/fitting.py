@@ -14,7 +14,7 @@ import numpy as np
 
 from nncore import data
 from nncore._names import rate, received
-from nncore.batches import is_batches, unpack_batch
+from nncore.batches import check_batches, is_batches, unpack_batch
 from nncore.callbacks import Callback
 from nncore.evaluation import Measures, evaluate, try_metrics
 from nncore.failures import explain
@@ -207,6 +207,7 @@ def split(
     """Training and validation data: Examples, or an iterable of batches."""
     validation_split = rate("fit", "validation_split", validation_split)
     if is_batches(x, y):
+        check_batches(x, "fit")
         given = sample_weight, class_weight, lengths
         if any(value is not None for value in given) or validation_split:
             raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from nncore import data, optimizers
 from nncore._names import boolean, integer, positive_int
-from nncore.batches import is_batches
+from nncore.batches import check_batches, is_batches
 from nncore.compiling import Compiling
 from nncore.evaluation import evaluate
 from nncore.failures import explain
@@ -243,6 +243,7 @@ class Training(Compiling):
         self._require_compile("evaluate")
         batch = positive_int("evaluate", "batch_size", batch_size)
         if is_batches(x, y):
+            check_batches(x, "evaluate")
             return evaluate(self, x, batch)
         examples = self._examples(x, y, sample_weight, lengths=lengths)
         self._needs_shapes(x)

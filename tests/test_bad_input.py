@@ -197,6 +197,8 @@ CALLS = [
      ["y", "sum to 1.5", "expected 1"]),
     ("callback class", lambda m: m.fit(X, LABELS, callbacks=[nn.callbacks.EarlyStopping]),
      TypeError, ["EarlyStopping()", "callbacks"]),
+    ("no batch among batches", lambda m: m.fit([(X, LABELS), None]), ValueError,
+     ["fit", "gave None", "(x, y)"]),
     ("batches of one thing", lambda m: m.fit(iter([X])), ValueError, ["(x, y)"]),
     ("no batches", lambda m: m.fit(iter([])), ValueError, ["no batches", "epoch 1"]),
     ("batches and weights", lambda m: m.fit(iter([(X, LABELS)]), sample_weight=np.ones(12)),
