@@ -85,8 +85,9 @@ class Graph:
             values.append(layers[layer]([value(number) for number in sources]))
         return cls(inputs, [value(number) for number in outputs], owner)
 
-    def gone_through(self) -> list[int]:
-        """The inputs whose steps a recurrent layer takes, each by its place."""
+    def sequence(self) -> int:
+        """The place of the input whose steps lengths count: the first that a recurrent layer goes
+        through, or the first of all."""
         begun: dict[Symbol, set[int]] = {x: {i} for i, x in enumerate(self.inputs)}
         found: set[int] = set()
         for _, symbol in self.nodes:
@@ -96,11 +97,7 @@ class Graph:
                 found |= steps
             if symbol.layer.keeps_steps:
                 begun[symbol] = steps
-        return sorted(found)
-
-    def sequence(self) -> int:
-        """The place of the input whose steps lengths count."""
-        return next(iter(self.gone_through()), 0)
+        return min(found, default=0)
 
     def sequences(self) -> list[bool]:
         """Whether each input is a sequence of as many steps as that one: of vectors, or of
@@ -131,8 +128,8 @@ class Shapes(NamedTuple):
     """What a network takes and gives: the shape of one row of each input and output; for each
     output what it closes with (see `losses.closing`), and whether it has the steps that lengths
     count; for each input the name and the number of rows of the Embedding that looks it up, if one
-    does; for messages, the layer that takes x; for each input whether it is a sequence; and the
-    places of those that recurrent layers go through."""
+    does; for messages, the layer that takes x; for each input whether it is a sequence whose steps
+    lengths count, and the place of the first that is."""
 
     inputs: list[tuple[int, ...]]
     outputs: list[tuple[int, ...]]
@@ -141,7 +138,7 @@ class Shapes(NamedTuple):
     tables: list[tuple[str, int] | None]
     first: str
     sequences: list[bool]
-    gone_through: list[int]
+    sequence: int
 
     @classmethod
     def of(cls, graph: Graph, outputs: Sequence[Tensor]) -> Shapes:
@@ -164,7 +161,7 @@ class Shapes(NamedTuple):
             [tables.get(symbol) for symbol in graph.inputs],
             first,
             graph.sequences(),
-            graph.gone_through(),
+            graph.sequence(),
         )
 
 

@@ -19,20 +19,12 @@ def lengths_of(
     or a padding mask (rows, steps), True for the steps there are."""
     if lengths is None:
         return None
-    places = shapes.gone_through or [0]
-    x, what = inputs[places[0]], "x" if len(inputs) == 1 else f"x[{places[0]}]"
+    x, what = inputs[shapes.sequence], "x" if len(inputs) == 1 else f"x[{shapes.sequence}]"
     if x.ndim < 2:
         raise ValueError(
             f"{owner}: received lengths for {what} of shape {x.shape}, which has no steps"
         )
     rows, steps = x.shape[:2]
-    for i in places:
-        if inputs[i].shape[1] != steps:
-            raise ValueError(
-                f"{owner}: received lengths, and sequences of {steps} steps in {what}, of "
-                f"{inputs[i].shape[1]} in x[{i}]; expected the same number in both, and the same "
-                "lengths: pad them alike"
-            )
     found = real_array("lengths", lengths)
     if found.dtype.kind != "b" and found.shape == (rows, steps) and steps > 1:
         raise TypeError(

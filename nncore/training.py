@@ -153,8 +153,9 @@ class Training(Compiling):
         takes them. sample_weight: (rows,), or (rows, steps) for a loss over steps. lengths: for
         sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
         (rows, steps), True for the steps there are: the others change nothing, and a loss over
-        steps is the mean of those there are. Of several inputs they are those of the sequences
-        that recurrent layers go through. stateful: recurrent layers begin a batch with the
+        steps is the mean of those there are. Of several inputs they are those of the first that a
+        recurrent layer goes through, and of sequences of as many steps; others count whole, as a
+        decoder's. stateful: recurrent layers begin a batch with the
         states that the rows of the one before left, zeros at the start of an epoch; for long
         sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
         validation_split: the share of rows, the last ones, kept for validation. class_weight:

@@ -491,15 +491,23 @@ def test_lengths_are_those_of_the_input_that_a_recurrent_layer_goes_through(orde
         model(given(x, more), lengths=[STEPS + 1] * len(x))
 
 
-def test_lengths_of_two_kinds_of_sequences_are_refused():
-    a, b = nn.Input((STEPS, 2)), nn.Input((STEPS + 1, 2))
-    model = nn.Model([a, b], nn.Concatenate()([nn.GRU(2)(a), nn.GRU(2)(b)]))
-    x = [np.zeros((3, STEPS, 2)), np.zeros((3, STEPS + 1, 2))]
-    model(x)
-    words = rf"sequences of {STEPS} steps in x\[0\], of {STEPS + 1} in x\[1\]"
-    for call in (model, model.predict, model.forward):
-        with pytest.raises(ValueError, match=words):
-            call(x, lengths=[1, 2, 3])
+def test_a_decoder_of_other_steps_counts_whole():
+    a, b = nn.Input((STEPS, FEATURES)), nn.Input((STEPS + 1, 2))
+    _, last = nn.GRU(4, return_state=True)(a)
+    y = nn.GRU(4, return_sequences=True)(b, initial_state=last)
+    model = nn.Model([a, b], y, seed=0, dtype="float64")
+    x, lengths = padded(3)
+    decoded = np.random.default_rng(1).normal(size=(3, STEPS + 1, 2))
+    found = model([x, decoded], lengths=lengths)
+    for r, n in enumerate(lengths):
+        whole = x[r : r + 1].copy()
+        whole[:, n:] = 99
+        one = model([whole, decoded[r : r + 1]], lengths=[n])
+        np.testing.assert_allclose(found[r], one[0], rtol=1e-12)
+    decoded[:, -1] = 99
+    changed = model([x, decoded], lengths=lengths)
+    assert (changed[:, -1] != found[:, -1]).all()
+    np.testing.assert_array_equal(changed[:, :-1], found[:, :-1])
 
 
 @pytest.mark.parametrize("last", [nn.Dense(2), nn.LayerNormalization()], ids=repr)
