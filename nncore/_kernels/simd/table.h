@@ -1,6 +1,8 @@
 /* Template: the kernels for REAL and their table. */
 #include "vector.h"
 
+#include "blocks.h"
+
 #include "pack.h"
 #include "finish.h"
 
