@@ -88,15 +88,15 @@ class Graph:
     def sequence(self) -> int:
         """The place of the input whose steps lengths count: the first that a recurrent layer goes
         through, or the first of all."""
-        begun: dict[Symbol, set[int]] = {x: {i} for i, x in enumerate(self.inputs)}
+        begun: dict[Any, set[int]] = {(x, 0): {i} for i, x in enumerate(self.inputs)}
         found: set[int] = set()
         for _, symbol in self.nodes:
-            sources = symbol.inputs[:1] if symbol.layer.recurrent else symbol.inputs
-            steps = {i for s in sources for i in begun.get(s, ())}
-            if symbol.layer.recurrent:
+            layer = symbol.layer
+            sources = symbol.inputs[:1] if layer.recurrent else symbol.inputs
+            steps = {i for s in sources for i in begun.get(_value(s), ())}
+            if layer.recurrent:
                 found |= steps
-            if symbol.layer.keeps_steps:
-                begun[symbol] = steps
+            begun.update({(symbol, i): steps for i in range(layer.step_outputs)})
         return min(found, default=0)
 
     def sequences(self) -> list[bool]:
@@ -113,12 +113,11 @@ class Graph:
     def outputs_in_steps(self) -> list[bool]:
         """Whether each output still has the steps that lengths count, one answer for each."""
         pairs = zip(self.inputs, self.sequences(), strict=True)
-        found: set[Symbol] = {x for x, is_sequence in pairs if is_sequence}
+        found: set[Any] = {(x, 0) for x, is_sequence in pairs if is_sequence}
         for _, symbol in self.nodes:
-            if symbol.layer.keeps_steps and not found.isdisjoint(symbol.inputs):
-                found.add(symbol)
-        sources = [(y.source, y.index) if isinstance(y, Part) else (y, 0) for y in self.outputs]
-        return [source in found and index == 0 for source, index in sources]
+            if not found.isdisjoint(map(_value, symbol.inputs)):
+                found |= {(symbol, i) for i in range(symbol.layer.step_outputs)}
+        return [_value(y) in found for y in self.outputs]
 
     def __reduce__(self) -> Any:  # symbols refer to one another as deeply as the network is
         return Graph.from_flat, (*self.flat(), "Graph")
@@ -163,6 +162,11 @@ class Shapes(NamedTuple):
             graph.sequences(),
             graph.sequence(),
         )
+
+
+def _value(s: Symbol) -> tuple[Symbol, int]:
+    """The call that it is a value of, and which of those it returns."""
+    return (s.source, s.index) if isinstance(s, Part) else (s, 0)
 
 
 def _rows_of_table(node: tuple[str, Symbol]) -> int:

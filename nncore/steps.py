@@ -36,9 +36,9 @@ class Steps:
         """With lengths, only what takes each step by itself or knows of them may have steps."""
         results = result if isinstance(result, tuple) else (result,)
         mixes = not layer.knows_steps
-        if layer.keeps_steps:
-            mixes = mixes or len(results[0].shape) < 2 or results[0].shape[0] != self._steps
-            self._in_steps.update(y for y in results if len(y.shape) > 1)
+        for y in results[: layer.step_outputs]:
+            mixes = mixes or len(y.shape) < 2 or y.shape[0] != self._steps
+            self._in_steps.add(y)
         if mixes:
             raise ValueError(
                 f"{self.where(layer)}: this layer mixes the steps of a sequence, those beyond its "

@@ -233,16 +233,34 @@ def test_steps_before_the_end_are_no_padding():
         tagger().fit(x, y, lengths=lengths)
 
 
-def test_padding_of_numbers_may_be_nan():
+def of_one(x):
+    return nn.GRU(4, return_sequences=True)(x)
+
+
+def of_a_list(x):
+    return nn.GRU(4, return_sequences=True, return_state=True)(x)[0]
+
+
+def of_two_directions(x):
+    return nn.Add()(nn.Bidirectional(nn.GRU(4, return_sequences=True), merge_mode=None)(x))
+
+
+def of_the_second_direction(x):
+    return nn.Bidirectional(nn.GRU(4, return_sequences=True), merge_mode=None)(x)[1]
+
+
+@pytest.mark.parametrize("hidden", [of_one, of_a_list, of_two_directions, of_the_second_direction])
+def test_padding_of_numbers_may_be_nan(hidden):
     _, y, lengths = tags(12)
     x = np.random.default_rng(0).normal(size=(12, STEPS, 3))
     beyond = np.arange(STEPS) >= lengths[:, None]
     results = []
     for fill in (0, np.nan):
-        layers = [nn.GRU(4, return_sequences=True), nn.Dense(3)]
-        model = nn.Sequential([nn.Input((STEPS, 3)), *layers], seed=0)
-        model.compile("sgd", "cross_entropy")
-        results.append(everything(model, np.where(beyond[..., None], fill, x), y % 3, lengths))
+        first = nn.Input((STEPS, 3))
+        model = nn.Model(first, nn.Dense(3)(hidden(first)), seed=0)
+        model.compile("sgd", "mse", metrics=["mae"])
+        targets = np.where(beyond[..., None], fill, np.eye(3)[y % 3])
+        results.append(everything(model, np.where(beyond[..., None], fill, x), targets, lengths))
     for one, other in zip(*results, strict=True):
         assert np.array_equal(one, other)
 

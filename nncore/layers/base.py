@@ -140,12 +140,12 @@ class Layer(_Itself):
         return y if self.outputs == 1 else [Part(y, i) for i in range(self.outputs)]
 
     # Sequences of unequal lengths: may the layer's input be one (whose steps it takes each by
-    # itself, or it knows of their number), and is its output one, too?
+    # itself, or it knows of their number), and how many of its outputs, the first ones, are, too?
     knows_steps: ClassVar[bool] = False
 
     @property
-    def keeps_steps(self) -> bool:
-        return self.knows_steps
+    def step_outputs(self) -> int:
+        return int(self.knows_steps)
 
     @property
     def recurrent(self) -> bool:

@@ -55,8 +55,8 @@ class Bidirectional(Layer):
         settle(self, _both=(("forward", self.layer), ("backward", other)))
 
     @property
-    def keeps_steps(self) -> bool:
-        return self.layer.return_sequences
+    def step_outputs(self) -> int:
+        return (1 if self.merge_mode else 2) * self.layer.step_outputs
 
     @property
     def recurrent(self) -> bool:

@@ -93,8 +93,8 @@ class Recurrence(Layer):
         return initializer, initializer
 
     @property
-    def keeps_steps(self) -> bool:
-        return self.return_sequences
+    def step_outputs(self) -> int:
+        return int(self.return_sequences)
 
     @property
     def recurrent(self) -> bool:
