@@ -114,7 +114,7 @@ def _restore(model: Any, tensors: dict[str, np.ndarray], state: dict[str, Any]) 
 
 
 # What a description that is not ours may lead to on the way; ValueErrors say it better themselves.
-_DAMAGE = (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError,
+_DAMAGE = (KeyError, TypeError, AttributeError, IndexError, OverflowError,
            RecursionError)  # fmt: skip
 
 

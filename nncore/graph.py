@@ -92,9 +92,9 @@ class Graph:
         found: set[int] = set()
         for _, symbol in self.nodes:
             layer = symbol.layer
-            sources = symbol.inputs[:1] if layer.recurrent else symbol.inputs
+            sources = symbol.inputs[:1] if layer.goes_through_steps else symbol.inputs
             steps = {i for s in sources for i in begun.get(_value(s), ())}
-            if layer.recurrent:
+            if layer.goes_through_steps:
                 found |= steps
             begun.update({(symbol, i): steps for i in range(layer.step_outputs)})
         return min(found, default=0)

@@ -27,7 +27,7 @@ from nncore.training import Training
 
 # What a copy makes anew: plans, and what they are made for.
 _PLANS = ("_plans", "_padded_plans", "_steppers", "_parameters", "_update", "_forward_plan",
-          "_node_shapes", "_shapes", "_output_shapes")  # fmt: skip
+          "_forward_lengths", "_node_shapes", "_shapes", "_output_shapes")  # fmt: skip
 
 
 class Model(Training, ByHand, Inference, Streaming, Entry):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nncore.layers.base import Layer
 
 
+_NO_STATES = "step: this network has no recurrent layer; call the model"
+
+
 class StepPlan(Plan):
     """The network on sequences of one step. ``states``: the shape of one row of each state, and
     for messages whose it is."""
@@ -30,8 +33,6 @@ class StepPlan(Plan):
     def __init__(self, graph: Any, parameters: Any, rows: int) -> None:
         self.states: list[tuple[tuple[int, ...], str]] = []
         self._last: list[Tensor] = []
-        if not any(symbol.layer.recurrent for _, symbol in graph.nodes):
-            raise ValueError("step: this network has no recurrent layer; call the model")
         for x, is_sequence in zip(graph.inputs, graph.sequences(), strict=True):
             if not is_sequence and len(x.shape) == 1:
                 raise ValueError(f"step: {x!r} has no steps; expected sequences in all inputs")
@@ -70,6 +71,8 @@ class StepPlan(Plan):
 
     def _own_outputs(self) -> None:
         """The stepper copies them; states are outputs, too."""
+        if not self.states:
+            raise ValueError(_NO_STATES)
         self.shapes = [y.shape[1:] if y in self._in_steps else y.shape for y in self.outputs]
         self.outputs += self._last
         self.shapes += [y.shape for y in self._last]
@@ -86,6 +89,8 @@ class Stepping:
             self.plan = StepPlan(graph, parameters, rows)
         except ValueError as error:
             told = str(error)
+            if not any(symbol.layer.goes_through_steps for _, symbol in graph.nodes):
+                told = _NO_STATES
             raise ValueError(
                 told
                 if told.startswith("step: ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +168,12 @@ class Training(Compiling):
         from nncore.fitting import Fit, check_stateful, split
         from nncore.metrics import named
 
+        run: Callable[[Fit], None] = Fit.run
+        if isinstance(self.optimizer, optimizers.LBFGS):
+            from nncore.lbfgs import minimize  # and scipy: here Ctrl-C is a KeyboardInterrupt
+
+            run = minimize
+
         epochs = positive_int("fit", "epochs", epochs)
         first = integer("fit", "initial_epoch", initial_epoch, at_least=0)
         if first >= epochs:
@@ -211,15 +216,10 @@ class Training(Compiling):
                 progress=progress,
                 history=history,
             )
-            run: Callable[[], None] = fit.run
-            if isinstance(self.optimizer, optimizers.LBFGS):
-                from nncore.lbfgs import minimize  # and scipy, which Ctrl-C would leave half done
-
-                run = functools.partial(minimize, fit)
             try:
                 for callback in callbacks:
                     callback.on_train_begin(self)
-                run()
+                run(fit)
             except KeyboardInterrupt:
                 history.interrupted = True
             finally:

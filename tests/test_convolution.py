@@ -165,7 +165,7 @@ BAD = [
     ("kernel of three", lambda: nn.Conv2D(3, (3, 3, 3)), ValueError,
      ["kernel_size", "one for each axis"]),
     ("padding causal", lambda: nn.Conv1D(3, 3, padding="causal"), ValueError,
-     ["Conv1D", "causal", "(k - 1, 0)"]),
+     ["Conv1D", "((kernel_size - 1) * dilation_rate, 0) is causal"]),
     ("padding name", lambda: nn.Conv2D(3, 3, padding="full"), ValueError,
      ["padding", "'valid', 'same'", "'full'"]),
     ("padding negative", lambda: nn.Conv2D(3, 3, padding=-1), ValueError, ["padding", "-1"]),

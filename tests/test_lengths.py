@@ -509,6 +509,53 @@ def test_lengths_are_those_of_the_input_that_a_recurrent_layer_goes_through(orde
         model(given(x, more), lengths=[STEPS + 1] * len(x))
 
 
+def test_lengths_of_the_second_input_reach_loss_and_metrics_of_the_right_output():
+    """One output has steps, the other is as wide by chance."""
+    vector, sequence = nn.Input((4,)), nn.Input((STEPS, FEATURES))
+    wide = nn.Dense(STEPS)(vector)
+    tagged = nn.Dense(1)(nn.GRU(4, return_sequences=True)(sequence))
+    model = nn.Model([vector, sequence], [wide, tagged], seed=0, dtype="float64")
+    model.compile("sgd", "mse", metrics=["mae"])
+    x, lengths = padded(5)
+    given = [np.random.default_rng(1).normal(size=(5, 4)), x]
+    one, other = model(given, lengths=lengths)
+    there = np.arange(STEPS) < lengths[:, None]
+    targets = [np.zeros((5, STEPS)), np.where(there[..., None], 0.0, 100.0)]
+    scores = model.evaluate(given, targets, lengths=lengths)
+    expected = (one**2).mean() + (other[there] ** 2).mean()
+    assert scores["loss"] == pytest.approx(expected, rel=1e-12)
+    found = sorted(value for name, value in scores.items() if "mae" in name)
+    assert found == pytest.approx(sorted([abs(one).mean(), abs(other[there]).mean()]), rel=1e-12)
+
+
+class Wrapped(nn.Layer):
+    """A recurrent layer in one of the user's."""
+
+    goes_through_steps = knows_steps = True
+    step_outputs = 0
+    inner = nn.GRU(3)
+
+    def build(self, plan, x):
+        return plan.call(self.inner, "inner", x)
+
+
+def test_a_layer_made_of_recurrent_ones_knows_lengths_and_steps():
+    context, sequence = nn.Input((4,)), nn.Input((STEPS, FEATURES))
+    y = nn.Concatenate()([context, Wrapped()(sequence)])
+    model = nn.Model([context, sequence], y, seed=0, dtype="float64")
+    x, lengths = padded(3)
+    beyond = np.arange(STEPS) >= lengths[:, None]
+    given = np.ones((3, 4))
+    found = model([given, x], lengths=lengths)
+    x[beyond] = 99
+    np.testing.assert_array_equal(model([given, x], lengths=lengths), found)
+    alone, state = nn.Sequential([nn.Input((STEPS, FEATURES)), Wrapped()]), None
+    x, _ = padded(2, dtype="float32")
+    for t in range(STEPS):
+        y, state = alone.step(x[:, t], state)
+    np.testing.assert_allclose(y, alone(x), atol=1e-6)
+
+
 def test_a_decoder_of_other_steps_counts_whole():
     a, b = nn.Input((STEPS, FEATURES)), nn.Input((STEPS + 1, 2))
     _, last = nn.GRU(4, return_state=True)(a)

@@ -1,8 +1,9 @@
 """Read and write .safetensors files: named arrays and a few strings, no code, nothing else.
 
-Source: https://github.com/huggingface/safetensors, whose library does the reading. Written they are
-here: a save is atomic, any array is stored right, the same content is the same file, and memory
-that runs out is a MemoryError (the library, 0.8, copies all numbers and then ends the process).
+Source: https://github.com/huggingface/safetensors, whose library does the reading. The writing is
+done here: a save is atomic, any array is stored right, the same content is the same file, and
+memory that runs out is a MemoryError (the library, 0.8, copies all numbers, and where there is no
+room for them ends the process).
 """
 
 from __future__ import annotations
@@ -37,8 +38,6 @@ _DTYPES = {
     "U32": "uint32",
     "U64": "uint64",
 }
-
-
 _TYPES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -115,7 +114,7 @@ def _encoded(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> list[
     try:
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"save: a name or string is no Unicode: {error}") from None
+        raise ValueError(f"save: a name or string cannot be written as UTF-8: {error}") from None
     text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8
     numbers = [arrays[name].reshape(-1).view(np.uint8).data for name in names]
     return [len(text).to_bytes(8, "little"), text, *numbers]

@@ -112,7 +112,8 @@ class Layer(_Itself):
     row, for the shape of y.
 
     One that takes each step of a sequence by itself says so, ``knows_steps = True`` in the class:
-    then it may stand between recurrent layers where ``lengths=`` or `Model.step` are used.
+    then it may stand between recurrent layers where ``lengths=`` or `Model.step` are used. One
+    made of recurrent layers says ``goes_through_steps = True``, too: lengths are its input's.
 
     >>> import nncore as nn
     >>> class Square(nn.Layer):
@@ -148,7 +149,7 @@ class Layer(_Itself):
         return int(self.knows_steps)
 
     @property
-    def recurrent(self) -> bool:
+    def goes_through_steps(self) -> bool:
         """Whether it takes the steps of its first input one after the other."""
         return False
 

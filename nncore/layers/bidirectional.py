@@ -59,7 +59,7 @@ class Bidirectional(Layer):
         return (1 if self.merge_mode else 2) * self.layer.step_outputs
 
     @property
-    def recurrent(self) -> bool:
+    def goes_through_steps(self) -> bool:
         return True
 
     @property

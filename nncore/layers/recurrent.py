@@ -97,7 +97,7 @@ class Recurrence(Layer):
         return int(self.return_sequences)
 
     @property
-    def recurrent(self) -> bool:
+    def goes_through_steps(self) -> bool:
         return True
 
     @property

@@ -45,8 +45,8 @@ class Residual(Layer):
         check_activation("Residual", self.activation)
 
     @property
-    def recurrent(self) -> bool:
-        return any(layer.recurrent for layer in (*self.body, *(self.shortcut or ())))
+    def goes_through_steps(self) -> bool:
+        return any(layer.goes_through_steps for layer in (*self.body, *(self.shortcut or ())))
 
     def build(self, plan: Building, *inputs: Tensor) -> Tensor:
         (x,) = plan.expect(self, inputs, count=1)
@@ -54,9 +54,10 @@ class Residual(Layer):
         b = _chain(plan, "shortcut", self.shortcut or (), x)
         if a.shape != b.shape:
             identity = "" if self.shortcut else " (the identity)"
+            advice = _advice(a.shape, b.shape, not self.shortcut)
             raise ValueError(
                 f"{plan.where(self)}: its body gives shape {a.shape} for an input of {x.shape}, "
-                f"its shortcut{identity} {b.shape}; expected one shape: {_advice(a.shape, b.shape)}"
+                f"its shortcut{identity} {b.shape}; expected one shape: {advice}"
                 f"{channels_first_hint(plan)}"
             )
         y = plan.tensor(a.shape)
@@ -64,15 +65,15 @@ class Residual(Layer):
         return plan.activation(check_activation("Residual", self.activation), y)
 
 
-def _advice(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+def _advice(a: tuple[int, ...], b: tuple[int, ...], identity: bool) -> str:
     """How body and shortcut come to one shape."""
     if len(a) not in (1, 2, 3) or len(a) != len(b):
         return "give shortcut= layers that bring x there"
     bring = {1: "Dense({})", 2: "Conv1D({}, 1)", 3: "Conv2D({}, 1)"}[len(a)].format(a[-1])
     if a[:-1] == b[:-1]:
         return f"give shortcut=nn.{bring}, or a body that ends with {b[-1]} channels"
-    if any(n > m for n, m in zip(a[:-1], b[:-1], strict=True)):
-        return "padding='same' keeps a size; to enlarge, give shortcut= layers that do so, too"
+    if identity and any(n > m for n, m in zip(a[:-1], b[:-1], strict=True)):
+        return "give shortcut= layers that enlarge x, too, or a body that keeps its size"
     return (
         f"padding='same' in the body keeps the size; where it has strides give shortcut=nn.{bring} "
         "with the same strides"

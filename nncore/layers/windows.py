@@ -84,8 +84,8 @@ def padding(owner: str, value: Any, axes: int) -> str | Edges:
     if isinstance(value, str) and value in ("valid", "same"):
         return value
     hint = ""
-    if isinstance(value, str) and value == "causal" and axes == 1:
-        hint = "; (k - 1, 0), k the size of the kernel, is causal"
+    if isinstance(value, str) and value == "causal" and owner == "Conv1D":
+        hint = "; ((kernel_size - 1) * dilation_rate, 0) is causal"
     raise (ValueError if isinstance(value, str) else TypeError)(
         f"{owner}: padding must be 'valid', 'same', an integer or pairs (before, after), "
         f"received {received(value)}{hint}"
