@@ -189,7 +189,9 @@ class DepthwiseConv2D(Layer):
     """`Conv2D` with each channel for itself: filter c * depth_multiplier + m sees channel c only.
 
     x (height, width, in) gives y (height', width', in * depth_multiplier). Parameters: ``weight``
-    (in * depth_multiplier, kh, kw, 1), ``bias`` (in * depth_multiplier,).
+    (in * depth_multiplier, kh, kw, 1), ``bias`` (in * depth_multiplier,). Initial values are
+    scaled as for any weight of this shape: a filter sums kh kw products. (Keras counts all
+    channels: its he_normal is narrower, its glorot_uniform wider if depth_multiplier > 1.)
 
     ValueError for depth_multiplier < 1, and as `Conv2D`.
 
