@@ -173,7 +173,11 @@ class Building(Steps):
         """Refuses inputs of another number, or with too few axes."""
         if (count is not None and len(inputs) != count) or len(inputs) < least_count:
             wanted = count if count is not None else f"at least {least_count}"
-            raise ValueError(f"{self.where(layer)}: received {len(inputs)} inputs; takes {wanted}")
+            several = count == 1 and len(inputs) > 1
+            hint = "; of what a layer returns as a list, pass one: y[0]" if several else ""
+            raise ValueError(
+                f"{self.where(layer)}: received {len(inputs)} inputs; takes {wanted}{hint}"
+            )
         for x in inputs:
             if len(x.shape) < least_axes:
                 raise ValueError(

@@ -59,6 +59,6 @@ def _of_mask(owner: str, mask: np.ndarray, x: np.ndarray, what: str) -> np.ndarr
         row = int((mask[:, 1:] > mask[:, :-1]).any(1).argmax())
         raise ValueError(
             f"{owner}: received a mask with a gap in row {row}; expected the steps of a sequence "
-            "first, then its padding"
+            "first, then its padding (where it comes first, numpy.roll each row of x)"
         )
     return mask.sum(1)

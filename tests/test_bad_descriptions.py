@@ -31,7 +31,13 @@ class Words(nn.schedules.Schedule):
         return "fast"
 
 
+def after_a_list():
+    x = nn.Input((4, 2))
+    return nn.Model(x, nn.Dense(3)(nn.GRU(2, return_state=True)(x)))
+
+
 DESCRIPTIONS = [
+    ("a list of inputs", after_a_list, ValueError, ["Dense", "2 inputs; takes 1", "y[0]"]),
     ("units zero", lambda: nn.Dense(0), ValueError, ["Dense", "units", "0", ">= 1"]),
     ("units negative", lambda: nn.Dense(-3), ValueError, ["Dense", "units", "-3"]),
     ("units float", lambda: nn.Dense(3.0), TypeError, ["Dense", "units", "3.0", "integer"]),
