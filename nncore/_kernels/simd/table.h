@@ -23,15 +23,16 @@
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
 
+#include "reduction.h"
+
+#include "activation.h"
+
 #include "winograd_transform.h"
 
 #include "winograd_weight.h"
 
 #include "winograd.h"
 
-#include "reduction.h"
-
-#include "activation.h"
 #include "channels.h"
 #include "optimizer.h"
 #include "random.h"

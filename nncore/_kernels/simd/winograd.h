@@ -101,17 +101,19 @@ static void NAME(transform_inputs)(NAME(planes) v, const REAL *x, NAME(place) t,
 
 /* y of the tiles from t on, channels o..o+units, from m (36; count,units). */
 static void NAME(transform_outputs)(REAL *y, NAME(planes) m, NAME(place) t, isize count, isize o,
-                                    isize units, const REAL *bias, int add)
+                                    isize units, const REAL *bias, const REAL *plus, int relu)
 {
     const conv_pass *p = t.p;
     for (isize b = 0; b < count; b++) {
-        const NAME(target) to = {
-            .y = y + ((t.n * p->OH + 4 * t.i) * p->OW + 4 * t.j) * p->O + o,
+        const isize at = ((t.n * p->OH + 4 * t.i) * p->OW + 4 * t.j) * p->O + o;
+        NAME(target) to = {
+            .y = y + at,
+            .plus = plus ? plus + at : NULL,
             .row = p->OW * p->O,
             .step = p->O,
             .rows = (int)MIN(4, p->OH - 4 * t.i),
             .columns = (int)MIN(4, p->OW - 4 * t.j),
-            .add = add,
+            .relu = relu,
         };
         NAME(output_transform)(&to, m.p + b * m.stride, m.plane, units, bias ? bias + o : NULL);
         NAME(next_place)(&t);
@@ -139,16 +141,21 @@ static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(place
 static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isize acs,
                                   NAME(planes) b, isize M, isize N, isize K, int add)
 {
-    const isize vectors = NAME(whole)(N) / LANES;
+    const isize vectors = NAME(whole)(N) / LANES, all = pieces(vectors, WIDTH);
+    isize cut = 0; /* M is cut for panels of so many vectors */
+    NAME(tiles) t;
+    NAME(begin)(&t, c.p, c.stride, a.p, ars, acs, M, K, add, NULL);
+    t.last = LANES;
+    t.brs = b.stride;
     for (int k = 0; k < 36; k++) {
-        NAME(tiles) t = {.c = c.p + k * c.plane, .ldc = c.stride, .a = a.p + k * a.plane,
-                         .ars = ars, .acs = acs, .b = b.p + k * b.plane, .brs = b.stride,
-                         .M = M, .K = K, .last = LANES, .add = add};
+        t.a = a.p + k * a.plane;
+        t.b = b.p + k * b.plane;
+        t.c = c.p + k * c.plane;
         isize left = vectors;
-        for (isize panels = pieces(vectors, WIDTH); panels > 0; panels--) {
-            const isize W = pieces(left, panels), tiles = pieces(M, TILE_ROWS(W));
-            t.rows = pieces(M, tiles);
-            t.longer = M - tiles * (t.rows - 1);
+        for (isize panels = all; panels > 0; panels--) {
+            const isize W = pieces(left, panels);
+            if (W != cut) NAME(cut_rows)(&t, TILE_ROWS(W));
+            cut = W;
             NAME(tile_columns)(&t, W);
             left -= W;
             t.c += W * LANES;
@@ -239,6 +246,10 @@ static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const
     const isize vectors = NAME(whole)(end - begin) / LANES, C = p->C;
     const int wide = NAME(winograd_is_wide)(p), keep = kept || (blocks > 1 && !wide);
     const isize depth = wide ? WINOGRAD_DEPTH : C;
+    const TABLE(activation) *sigma = f ? f->sigma : NULL;
+    const REAL *const plus = add ? y : f ? f->plus : NULL;
+    const int relu = sigma && sigma->forward == NAME(relu_forward);
+    const finish rest = {NULL, sigma};
     const REAL *zeros = NAME(take_zeros)(&scratch, C);
     NAME(planes) u = {kept ? (REAL *)kept : scratch, 0, NAME(winograd_plane)(p, end - begin)};
     if (keep && !kept) scratch += 36 * u.plane;
@@ -261,11 +272,11 @@ static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const
                     NAME(transform_weights)(panel, p, w, c, K, o, width);
                 NAME(multiply_planes)(m, part, v.stride, 1, panel, count, width, K, c > 0);
             }
-            NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, add);
+            NAME(transform_outputs)(y, m, t, count, o, MIN(width, end - o), bias, plus, relu);
             left -= W;
             o += width;
         }
-        if (f) NAME(finish_tiles)(f, y, t, count, begin, end);
+        if (sigma && !relu) NAME(finish_tiles)(&rest, y, t, count, begin, end);
     }
 }
 

@@ -55,12 +55,18 @@ typedef struct {
     unsigned all;       /* as `inside` where all columns do */
 } NAME(patch);
 
-/* Pixel j of a row; `masks`: one for each column, or NULL if all lanes of all are there. */
+/* Columns of a patch of which some lanes may be missing: all where bit j of `columns` is not set. */
+typedef struct {
+    unsigned columns;
+    const NAME(mask) *masks;
+} NAME(cut);
+
+/* Pixel j of a row. */
 ALWAYS_INLINE NAME(vec) NAME(pixel)(const REAL *row, NAME(steps) step, const int j,
-                                    const NAME(mask) *masks)
+                                    NAME(cut) cut)
 {
     const REAL *p = (const REAL *)((const char *)row + NAME(times)(step, j));
-    return masks ? NAME(load_part)(p, masks[j]) : NAME(load)(p);
+    return cut.columns >> j & 1 ? NAME(load_part)(p, cut.masks[j]) : NAME(load)(p);
 }
 
 /* masks[j] = the lanes of column j of p from channel c on, of which there are `lanes`. */
@@ -77,45 +83,58 @@ ALWAYS_INLINE NAME(vec) NAME(input_outer)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
     return (a + c) - (REAL)2.5 * b;
 }
 
+/* t + factor u and t - factor u. AMD's processors have ports for sums beside those for products; with
+ * AVX2 only, for Intel's do not, that is where these two go (Zen 4, 16 registers: 98 cycles a
+ * vector of the input, 112 as products that add). */
+ALWAYS_INLINE void NAME(plus_minus)(NAME(vec) *a, NAME(vec) *b, NAME(vec) t, NAME(vec) u,
+                                    const REAL factor)
+{
+    u *= factor;
+#if VECTOR_BYTES == 32
+    __asm__("" : "+x"(u)); /* or the compiler joins what is apart */
+#endif
+    *a = t + u;
+    *b = t - u;
+}
+
 /* One row of B^T x, already down the columns, along the row. */
 ALWAYS_INLINE void NAME(input_row)(REAL *v, NAME(steps) plane, const NAME(vec) *x)
 {
-    NAME(vec) t = x[4] - 2 * x[2], u = x[3] - 2 * x[1];
+    NAME(vec) a, b;
     NAME(store_at)(v, 0, NAME(input_outer)(x[0], x[2], x[4]));
-    NAME(store_at)(v, NAME(times)(plane, 1), t + HALF_ROOT * u);
-    NAME(store_at)(v, NAME(times)(plane, 2), t - HALF_ROOT * u);
-    t = x[4] - (REAL)0.5 * x[2];
-    u = x[3] - (REAL)0.5 * x[1];
-    NAME(store_at)(v, NAME(times)(plane, 3), t + ROOT * u);
-    NAME(store_at)(v, NAME(times)(plane, 4), t - ROOT * u);
+    NAME(plus_minus)(&a, &b, x[4] - 2 * x[2], x[3] - 2 * x[1], HALF_ROOT);
+    NAME(store_at)(v, NAME(times)(plane, 1), a);
+    NAME(store_at)(v, NAME(times)(plane, 2), b);
+    NAME(plus_minus)(&a, &b, x[4] - (REAL)0.5 * x[2], x[3] - (REAL)0.5 * x[1], ROOT);
+    NAME(store_at)(v, NAME(times)(plane, 3), a);
+    NAME(store_at)(v, NAME(times)(plane, 4), b);
     NAME(store_at)(v, NAME(times)(plane, 5), NAME(input_outer)(x[1], x[3], x[5]));
 }
 
 /* Rows 0 and 5 of B^T x, from three of its rows. */
 ALWAYS_INLINE REAL *NAME(input_outer_row)(REAL *v, NAME(steps) plane, const REAL *x0,
                                           const REAL *x2, const REAL *x4, NAME(steps) step,
-                                          const NAME(mask) *masks)
+                                          NAME(cut) cut)
 {
     NAME(vec) a[6];
     EACH(j, 6)
-        a[j] = NAME(input_outer)(NAME(pixel)(x0, step, j, masks), NAME(pixel)(x2, step, j, masks),
-                                 NAME(pixel)(x4, step, j, masks));
+        a[j] = NAME(input_outer)(NAME(pixel)(x0, step, j, cut), NAME(pixel)(x2, step, j, cut),
+                                 NAME(pixel)(x4, step, j, cut));
     NAME(input_row)(v, plane, a);
     return NAME(next_planes)(v, plane);
 }
 
 /* Rows 1 and 2 (square = 2, root = sqrt(1/2)), rows 3 and 4 (1/2, sqrt(2)). */
 ALWAYS_INLINE REAL *NAME(input_inner_rows)(REAL *v, NAME(steps) plane, const REAL *const *row,
-                                           isize c, NAME(steps) step, const NAME(mask) *masks,
+                                           isize c, NAME(steps) step, NAME(cut) cut,
                                            const REAL square, const REAL root)
 {
     const REAL *x1 = row[1] + c, *x2 = row[2] + c, *x3 = row[3] + c, *x4 = row[4] + c;
     NAME(vec) a[6], b[6];
     EACH(j, 6) {
-        NAME(vec) t = NAME(pixel)(x4, step, j, masks) - square * NAME(pixel)(x2, step, j, masks);
-        NAME(vec) u = NAME(pixel)(x3, step, j, masks) - square * NAME(pixel)(x1, step, j, masks);
-        a[j] = t + root * u;
-        b[j] = t - root * u;
+        NAME(vec) t = NAME(pixel)(x4, step, j, cut) - square * NAME(pixel)(x2, step, j, cut);
+        NAME(vec) u = NAME(pixel)(x3, step, j, cut) - square * NAME(pixel)(x1, step, j, cut);
+        NAME(plus_minus)(&a[j], &b[j], t, u, root);
     }
     NAME(input_row)(v, plane, a);
     v = NAME(next_planes)(v, plane);
@@ -124,13 +143,13 @@ ALWAYS_INLINE REAL *NAME(input_inner_rows)(REAL *v, NAME(steps) plane, const REA
 }
 
 ALWAYS_INLINE void NAME(input_vector)(REAL *v, NAME(steps) plane, const NAME(patch) *p, isize c,
-                                      NAME(steps) step, const NAME(mask) *masks)
+                                      NAME(steps) step, NAME(cut) cut)
 {
     const REAL *const *row = p->row;
-    v = NAME(input_outer_row)(v, plane, row[0] + c, row[2] + c, row[4] + c, step, masks);
-    v = NAME(input_inner_rows)(v, plane, row, c, step, masks, 2, HALF_ROOT);
-    v = NAME(input_inner_rows)(v, plane, row, c, step, masks, (REAL)0.5, ROOT);
-    NAME(input_outer_row)(v, plane, row[1] + c, row[3] + c, row[5] + c, step, masks);
+    v = NAME(input_outer_row)(v, plane, row[0] + c, row[2] + c, row[4] + c, step, cut);
+    v = NAME(input_inner_rows)(v, plane, row, c, step, cut, 2, HALF_ROOT);
+    v = NAME(input_inner_rows)(v, plane, row, c, step, cut, (REAL)0.5, ROOT);
+    NAME(input_outer_row)(v, plane, row[1] + c, row[3] + c, row[5] + c, step, cut);
 }
 
 /* Channels c..C of a patch with padding, or what is left after the whole vectors of one without.
@@ -142,8 +161,21 @@ NEVER_INLINE void NAME(input_part)(REAL *v, NAME(steps) plane, const NAME(patch)
     for (; c < C; c += LANES) {
         NAME(mask) masks[6];
         NAME(patch_masks)(masks, p, C - c, 6);
-        NAME(input_vector)(v + c, plane, p, c, step, masks);
+        NAME(input_vector)(v + c, plane, p, c, step, (NAME(cut)){63, masks});
     }
+}
+
+/* Whole vectors of a patch of which at most the first and the last column are padding, as most at
+ * the edges are. Returns where the rest begins. */
+NEVER_INLINE isize NAME(input_sides)(REAL *v, NAME(steps) plane, const NAME(patch) *p, isize C)
+{
+    const NAME(steps) step = NAME(steps_of)(p->step);
+    NAME(mask) masks[6];
+    isize c = 0;
+    NAME(patch_masks)(masks, p, LANES, 6);
+    for (; c + LANES <= C; c += LANES)
+        NAME(input_vector)(v + c, plane, p, c, step, (NAME(cut)){1 | 1 << 5, masks});
+    return c;
 }
 
 /* v (36 planes, C) = B^T p B for a patch of 6 x 6 pixels. */
@@ -153,7 +185,9 @@ static void NAME(input_transform)(REAL *v, isize plane_size, const NAME(patch) *
     isize c = 0;
     if (p->inside == p->all)
         for (; c + LANES <= C; c += LANES)
-            NAME(input_vector)(v + c, plane, p, c, step, NULL);
+            NAME(input_vector)(v + c, plane, p, c, step, (NAME(cut)){0, NULL});
+    else if ((p->inside | 1 | 1 << 5) == p->all)
+        c = NAME(input_sides)(v, plane, p, C);
     if (c < C) NAME(input_part)(v, plane, p, c, C);
 }
 
@@ -162,143 +196,179 @@ static void NAME(input_transform)(REAL *v, isize plane_size, const NAME(patch) *
 /* Where the 4 x 4 results of a tile go: the first rows x columns of them to y + i row + j step. */
 typedef struct {
     REAL *y;
+    const REAL *plus; /* what is added to them, laid out like y; NULL: nothing */
     isize row, step;
     int rows, columns;
-    int add;
+    int relu;
 } NAME(target);
 
-/* Along row i of m: (m A)[i]. */
-ALWAYS_INLINE void NAME(output_row)(NAME(vec) *h, const REAL *m, NAME(steps) plane, const int i)
+/* A^T times a column, as sums s and differences d of its pairs, points +-a and +-2a:
+ *
+ *   m0 + s1 + s2,   a (d1 + 2 d2),   (s1 + 4 s2) / 2,   a/2 (d1 + 8 d2) + m5
+ *
+ * Here: along row i of m. The factors a and 1/2 of columns 1 and 2 are left to the end, where
+ * they come with the bias. Columns 0 and 2 need the sums, 1 and 3 the differences. */
+#define COLUMN_FACTOR(j) ((j) == 1 ? HALF_ROOT : (j) == 2 ? (REAL)0.5 : 1)
+
+ALWAYS_INLINE void NAME(output_row)(NAME(vec) *h, const REAL *m, NAME(steps) plane, const int i,
+                                    const int even, const int odd)
 {
     m = (const REAL *)((const char *)m + 2 * i * plane.three);
-    __asm__("" : "+r"(m));
+    HIDE(m);
     const NAME(vec) m1 = NAME(load_at)(m, NAME(times)(plane, 1));
     const NAME(vec) m3 = NAME(load_at)(m, NAME(times)(plane, 3));
-    const NAME(vec) s1 = m1 + NAME(load_at)(m, NAME(times)(plane, 2));
-    const NAME(vec) d1 = m1 - NAME(load_at)(m, NAME(times)(plane, 2));
-    const NAME(vec) s2 = m3 + NAME(load_at)(m, NAME(times)(plane, 4));
-    const NAME(vec) d2 = m3 - NAME(load_at)(m, NAME(times)(plane, 4));
-    h[0] = NAME(load_at)(m, 0) + s1 + s2;
-    h[1] = HALF_ROOT * d1 + ROOT * d2;
-    h[2] = (REAL)0.5 * s1 + 2 * s2;
-    h[3] = HALF_ROOT / 2 * d1 + (2 * ROOT * d2 + NAME(load_at)(m, NAME(times)(plane, 5)));
+    if (even) {
+        const NAME(vec) s1 = m1 + NAME(load_at)(m, NAME(times)(plane, 2));
+        const NAME(vec) s2 = m3 + NAME(load_at)(m, NAME(times)(plane, 4));
+        h[0] = NAME(load_at)(m, 0) + s1 + s2;
+        h[2] = s1 + 4 * s2;
+    }
+    if (odd) {
+        const NAME(vec) d1 = m1 - NAME(load_at)(m, NAME(times)(plane, 2));
+        const NAME(vec) d2 = m3 - NAME(load_at)(m, NAME(times)(plane, 4));
+        h[1] = d1 + 2 * d2;
+        h[3] = HALF_ROOT / 2 * (d1 + 8 * d2) + NAME(load_at)(m, NAME(times)(plane, 5));
+    }
 }
 
-/* Channels c.. of a tile; `last`: the lanes that there are, or NULL for all. The 16 sums stay in
- * registers while the rows of m go by. */
+/* The even or the odd columns of A^T m A, or both, for the vector of channels at to->y. */
+ALWAYS_INLINE void NAME(output_columns)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
+                                        NAME(vec) bias, const int even, const int odd)
+{
+#define EACH_COLUMN EACH(j, 4) if (j % 2 ? odd : even)
+#define EACH_RESULT EACH(i, 4) EACH_COLUMN
+    NAME(vec) y[4][4], h[4], g[4], s[4], d[4];
+    NAME(output_row)(y[0], m, plane, 0, even, odd);
+    NAME(output_row)(h, m, plane, 1, even, odd);
+    NAME(output_row)(g, m, plane, 2, even, odd);
+    EACH_COLUMN {
+        s[j] = h[j] + g[j];
+        d[j] = h[j] - g[j];
+        y[0][j] += s[j];
+    }
+    NAME(output_row)(h, m, plane, 3, even, odd);
+    NAME(output_row)(g, m, plane, 4, even, odd);
+    EACH_COLUMN {
+        const NAME(vec) s2 = h[j] + g[j], d2 = h[j] - g[j];
+        const REAL factor = COLUMN_FACTOR(j);
+        y[0][j] = factor * (y[0][j] + s2) + bias;
+        y[1][j] = factor * HALF_ROOT * (d[j] + 2 * d2) + bias;
+        y[2][j] = factor / 2 * (s[j] + 4 * s2) + bias;
+        y[3][j] = d[j] + 8 * d2;
+    }
+    NAME(output_row)(h, m, plane, 5, even, odd);
+    EACH_COLUMN y[3][j] = COLUMN_FACTOR(j) * (HALF_ROOT / 2 * y[3][j] + h[j]) + bias;
+    if (to->plus) {
+        EACH_RESULT y[i][j] += NAME(load)(to->plus + i * to->row + j * to->step);
+    }
+    if (to->relu) {
+        EACH_RESULT y[i][j] = NAME(lanes_of)(y[i][j], NAME(relu_sigma));
+    }
+    EACH_RESULT NAME(store)(to->y + i * to->row + j * to->step, y[i][j]);
+#undef EACH_RESULT
+#undef EACH_COLUMN
+}
+
+/* A^T m A for one vector of channels: all 16 sums at a time where registers can hold them. */
 ALWAYS_INLINE void NAME(output_vector)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
-                                       isize c, NAME(vec) bias, const NAME(mask) *last)
+                                       NAME(vec) bias)
 {
-    NAME(vec) y[4][4], h[4], g[4];
-    NAME(output_row)(y[0], m, plane, 0);
-    NAME(output_row)(h, m, plane, 1);
-    NAME(output_row)(g, m, plane, 2);
-    EACH(j, 4) {
-        const NAME(vec) s = h[j] + g[j], d = h[j] - g[j];
-        y[0][j] += s;
-        y[1][j] = HALF_ROOT * d + bias;
-        y[2][j] = (REAL)0.5 * s + bias;
-        y[3][j] = HALF_ROOT / 2 * d + bias;
-    }
-    NAME(output_row)(h, m, plane, 3);
-    NAME(output_row)(g, m, plane, 4);
-    EACH(j, 4) {
-        const NAME(vec) s = h[j] + g[j], d = h[j] - g[j];
-        y[0][j] += s;
-        y[1][j] += ROOT * d;
-        y[2][j] += 2 * s;
-        y[3][j] += 2 * ROOT * d;
-    }
-    NAME(output_row)(h, m, plane, 5);
-    EACH(j, 4) {
-        y[0][j] += bias;
-        y[3][j] += h[j];
-    }
-    EACH(i, 4) {
-        REAL *p = to->y + i * to->row + c;
-        if (i >= to->rows) break;
-        if (last) {
-            NAME(vec) cut[4];
-            EACH(j, 4) cut[j] = y[i][j];
-            for (int j = 0; j < to->columns && to->add; j++)
-                cut[j] += NAME(load_part)(p + j * to->step, *last);
-            NAME(store_parts)(p, to->step, *last, cut, to->columns);
-            continue;
-        }
-        EACH(j, 4) {
-            if (j >= to->columns) break;
-            if (to->add) y[i][j] += NAME(load)(p);
-            NAME(store)(p, y[i][j]);
-            p += to->step;
-        }
+    if (VECTOR_REGISTERS >= 32) {
+        NAME(output_columns)(to, m, plane, bias, 1, 1);
+    } else {
+        NAME(output_columns)(to, m, plane, bias, 1, 0);
+        NAME(output_columns)(to, m, plane, bias, 0, 1);
     }
 }
 
-/* The last few channels of a tile, from c on; m and bias are there, too. Out of line: it would take
- * the registers of what comes before. */
+/* What there is of a whole tile (4 x 4 vectors), finished, to where it goes. */
+ALWAYS_INLINE void NAME(output_copy)(const NAME(target) *to, const REAL *tile, const int whole,
+                                     NAME(mask) last)
+{
+    for (int i = 0; i < to->rows; i++)
+        for (int j = 0; j < to->columns; j++) {
+            const isize at = i * to->row + j * to->step;
+            NAME(vec) y = NAME(load)(tile + (4 * i + j) * LANES);
+            if (to->plus) y += NAME(load_lanes)(to->plus + at, whole, last);
+            if (to->relu) y = NAME(lanes_of)(y, NAME(relu_sigma));
+            NAME(store_lanes)(to->y + at, whole, last, y);
+        }
+}
+
+/* A^T m A where some rows, columns or channels are missing: by way of a whole tile. Out of line:
+ * it would take the registers of the others. */
 NEVER_INLINE void NAME(output_part)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
-                                    isize c, const REAL *bias, isize channels)
+                                    const REAL *bias, isize channels)
 {
+    REAL tile[16 * LANES] __attribute__((aligned(64)));
     const NAME(mask) last = NAME(mask_first)(channels);
-    const NAME(vec) b = bias ? NAME(load_part)(bias, last) : (NAME(vec)){0};
-    NAME(output_vector)(to, m, plane, c, b, &last);
+    const NAME(target) whole = {.y = tile, .row = 4 * LANES, .step = LANES};
+    NAME(output_vector)(&whole, m, plane, bias ? NAME(load_part)(bias, last) : (NAME(vec)){0});
+    if (channels == LANES)
+        NAME(output_copy)(to, tile, 1, last);
+    else
+        NAME(output_copy)(to, tile, 0, last);
 }
 
-/* The rows x columns of A^T m A (4,4) that `to` has, [+ y] [+ bias (O)], m (36 planes, O). */
-static void NAME(output_transform)(const NAME(target) *to, const REAL *m, isize plane_size,
-                                   isize O, const REAL *bias)
+/* The rows x columns of A^T m A (4,4) that `to` has, [+ bias (O)] [+ plus], m (36 planes, O); `to`
+ * moves on to the end of the channels. */
+static void NAME(output_transform)(NAME(target) *to, const REAL *m, isize plane_size, isize O,
+                                   const REAL *bias)
 {
     const NAME(steps) plane = NAME(steps_of)(plane_size);
-    isize o = 0;
-    for (; o + LANES <= O; o += LANES) {
-        const NAME(vec) b = bias ? NAME(load)(bias + o) : (NAME(vec)){0};
-        NAME(output_vector)(to, m + o, plane, o, b, NULL);
+    for (isize o = 0; o < O; o += LANES) {
+        if (to->rows == 4 && to->columns == 4 && o + LANES <= O)
+            NAME(output_vector)(to, m, plane, bias ? NAME(load)(bias) : (NAME(vec)){0});
+        else
+            NAME(output_part)(to, m, plane, bias, MIN(O - o, LANES));
+        m += LANES;
+        to->y += LANES;
+        if (to->plus) to->plus += LANES;
+        if (bias) bias += LANES;
     }
-    if (o < O) NAME(output_part)(to, m + o, plane, o, bias ? bias + o : NULL, O - o);
 }
 
 /* ---- dy (4,4) -> A dy A^T (6,6), the adjoint of the output transform ---- */
 
 ALWAYS_INLINE REAL *NAME(gradient_row)(REAL *z, NAME(steps) plane, const NAME(vec) *y)
 {
-    NAME(vec) e = y[0] + (REAL)0.5 * y[2], f = y[1] + (REAL)0.5 * y[3];
+    NAME(vec) a, b;
     NAME(store_at)(z, 0, y[0]);
-    NAME(store_at)(z, NAME(times)(plane, 1), e + HALF_ROOT * f);
-    NAME(store_at)(z, NAME(times)(plane, 2), e - HALF_ROOT * f);
-    e = y[0] + 2 * y[2];
-    f = y[1] + 2 * y[3];
-    NAME(store_at)(z, NAME(times)(plane, 3), e + ROOT * f);
-    NAME(store_at)(z, NAME(times)(plane, 4), e - ROOT * f);
+    NAME(plus_minus)(&a, &b, y[0] + (REAL)0.5 * y[2], y[1] + (REAL)0.5 * y[3], HALF_ROOT);
+    NAME(store_at)(z, NAME(times)(plane, 1), a);
+    NAME(store_at)(z, NAME(times)(plane, 2), b);
+    NAME(plus_minus)(&a, &b, y[0] + 2 * y[2], y[1] + 2 * y[3], ROOT);
+    NAME(store_at)(z, NAME(times)(plane, 3), a);
+    NAME(store_at)(z, NAME(times)(plane, 4), b);
     NAME(store_at)(z, NAME(times)(plane, 5), y[3]);
     return NAME(next_planes)(z, plane);
 }
 
 /* Rows 1 and 2 (square = 1/2, root = sqrt(1/2)), rows 3 and 4 (2, sqrt(2)). */
 ALWAYS_INLINE REAL *NAME(gradient_inner_rows)(REAL *z, NAME(steps) plane, const REAL *const *row,
-                                              isize c, NAME(steps) step, const NAME(mask) *masks,
+                                              isize c, NAME(steps) step, NAME(cut) cut,
                                               const REAL square, const REAL root)
 {
     const REAL *y0 = row[0] + c, *y1 = row[1] + c, *y2 = row[2] + c, *y3 = row[3] + c;
     NAME(vec) a[4], b[4];
     EACH(j, 4) {
-        NAME(vec) e = NAME(pixel)(y0, step, j, masks) + square * NAME(pixel)(y2, step, j, masks);
-        NAME(vec) f = NAME(pixel)(y1, step, j, masks) + square * NAME(pixel)(y3, step, j, masks);
-        a[j] = e + root * f;
-        b[j] = e - root * f;
+        NAME(vec) e = NAME(pixel)(y0, step, j, cut) + square * NAME(pixel)(y2, step, j, cut);
+        NAME(vec) f = NAME(pixel)(y1, step, j, cut) + square * NAME(pixel)(y3, step, j, cut);
+        NAME(plus_minus)(&a[j], &b[j], e, f, root);
     }
     z = NAME(gradient_row)(z, plane, a);
     return NAME(gradient_row)(z, plane, b);
 }
 
 ALWAYS_INLINE void NAME(gradient_vector)(REAL *z, NAME(steps) plane, const NAME(patch) *p,
-                                         isize c, NAME(steps) step, const NAME(mask) *masks)
+                                         isize c, NAME(steps) step, NAME(cut) cut)
 {
     NAME(vec) a[4];
-    EACH(j, 4) a[j] = NAME(pixel)(p->row[0] + c, step, j, masks);
+    EACH(j, 4) a[j] = NAME(pixel)(p->row[0] + c, step, j, cut);
     z = NAME(gradient_row)(z, plane, a);
-    z = NAME(gradient_inner_rows)(z, plane, p->row, c, step, masks, (REAL)0.5, HALF_ROOT);
-    z = NAME(gradient_inner_rows)(z, plane, p->row, c, step, masks, 2, ROOT);
-    EACH(j, 4) a[j] = NAME(pixel)(p->row[3] + c, step, j, masks);
+    z = NAME(gradient_inner_rows)(z, plane, p->row, c, step, cut, (REAL)0.5, HALF_ROOT);
+    z = NAME(gradient_inner_rows)(z, plane, p->row, c, step, cut, 2, ROOT);
+    EACH(j, 4) a[j] = NAME(pixel)(p->row[3] + c, step, j, cut);
     NAME(gradient_row)(z, plane, a);
 }
 
@@ -311,7 +381,7 @@ NEVER_INLINE void NAME(gradient_part)(REAL *z, NAME(steps) plane, const NAME(pat
     for (; o < O; o += LANES) {
         NAME(mask) masks[4];
         NAME(patch_masks)(masks, p, O - o, 4);
-        NAME(gradient_vector)(z + o, plane, p, o, step, masks);
+        NAME(gradient_vector)(z + o, plane, p, o, step, (NAME(cut)){15, masks});
     }
 }
 
@@ -322,6 +392,6 @@ static void NAME(gradient_transform)(REAL *z, isize plane_size, const NAME(patch
     isize o = 0;
     if (p->inside == p->all)
         for (; o + LANES <= O; o += LANES)
-            NAME(gradient_vector)(z + o, plane, p, o, step, NULL);
+            NAME(gradient_vector)(z + o, plane, p, o, step, (NAME(cut)){0, NULL});
     if (o < O) NAME(gradient_part)(z, plane, p, o, O);
 }
