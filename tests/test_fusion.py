@@ -64,17 +64,18 @@ def test_fused_is_what_plain_is(plain, team, name, follower, dtype, members):
 @pytest.mark.parametrize("algorithm", [*convolution_choice.ALGORITHMS, None])
 @pytest.mark.parametrize("members", [1, 2])
 def test_residual_additions_are_fused(plain, team, algorithm, members):
-    """Identity, projection, and a shortcut that is not there yet when the body ends."""
+    """Identity, projection, and a shortcut that is not there yet when the body ends; images and
+    filters that are no multiple of a tile and a vector."""
     team(members)
     convolution_choice.force(algorithm)
     try:
-        body = lambda: [nn.Conv2D(8, 3, padding="same"), nn.BatchNormalization()]  # noqa: E731
+        body = lambda: [nn.Conv2D(11, 3, padding="same"), nn.BatchNormalization()]  # noqa: E731
         model = nn.Sequential(
             [
-                nn.Input((8, 8, 3)),
-                nn.Conv2D(8, 3, padding="same", activation="relu"),
+                nn.Input((9, 10, 3)),
+                nn.Conv2D(11, 3, padding="same", activation="relu"),
                 nn.Residual([*body(), nn.Activation("relu"), *body()], activation="relu"),
-                nn.Residual(body(), [nn.Conv2D(8, 1)], activation="tanh"),
+                nn.Residual(body(), [nn.Conv2D(11, 1)], activation="tanh"),
                 nn.Residual([nn.Residual(body()), *body()]),
             ],
             seed=1,
@@ -82,7 +83,7 @@ def test_residual_additions_are_fused(plain, team, algorithm, members):
         )
         randomized(model)
         for rows in (1, 7):
-            x = np.random.default_rng(rows).standard_normal((rows, 8, 8, 3))
+            x = np.random.default_rng(rows).standard_normal((rows, 9, 10, 3))
             expected = plain(model, x)
             np.testing.assert_allclose(model(x), expected, rtol=1e-10, atol=1e-10)
     finally:
