@@ -91,6 +91,28 @@ def test_products(isa, use_blas, dtype):
                 assert excess.max() <= 0, f"{what}: {B} rows, {I} inputs, {O} units, add={add}"
 
 
+@pytest.fixture(params=["together", "in turn", "asked for"])
+def order(request):
+    """Products of one row read the rows of their matrix in this order, whatever their size."""
+    simd.read_rows(("together", "in turn", "asked for").index(request.param))
+    yield
+    simd.read_rows()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+def test_one_row_in_every_order_of_the_weights(isa, order, dtype):
+    """Bound as above."""
+    unit = np.finfo(dtype).eps * (0.5 if dtype is np.float32 else 1)
+    for I in (1, 7, 16, 63, 64, 65, 129, 600):  # up to four vectors and more, whole and with a tail
+        for O in (1, 7, 8, 9, 30):
+            (y, *_), data = product(dtype, 1, I, O, False, False)
+            exact, sizes = (
+                formulas(*(f(v.astype(np.float64)) for v in data), False)[0]
+                for f in (np.asarray, abs)
+            )
+            assert (abs(y - exact) <= (I + 1) * unit * sizes).all(), f"{I} inputs, {O} units"
+
+
 @pytest.mark.parametrize(
     ("inputs", "rows"),
     [(129, (2, 8)), (129, (2, 100)), (300, (2, 8)), (300, (9, 2000)), (1024, (9, 300))],

@@ -1,8 +1,9 @@
 # Functions of the tables for both types: real is float or double. Inline, so there is no module.
-from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, one_stream, real
+from nncore._kernels.simd cimport (ROWS_TOGETHER, conv_pass, f32, f64, far, finish, isize, near,
+                                   real)
 
 cdef enum:
-    FAR = 4 << 20  # bytes of a matrix beyond which it is likely not in a cache
+    FAR = 4 << 20  # bytes of a matrix from which on it is not in the caches of a processor
 
 
 # A dense layer's three products: y = x W^T forward, dx = dy W and dW = dy^T x backward.
@@ -37,13 +38,15 @@ cdef inline void gemm_short(real *c, isize ldc, const real *a, isize lda, const 
 
 
 cdef inline void gemv(real *y, const real *x, const real *b, isize ldb, isize N, isize K,
-                      const real *bias, isize bytes, bint from_end=False) noexcept nogil:
-    """bytes: of the whole matrix, of which b may be a member's part."""
-    cdef int together = bytes > FAR or not one_stream
+                      const real *bias, isize bytes, bint again=False,
+                      bint from_end=False) noexcept nogil:
+    """bytes: of the whole matrix, of which b may be a member's part. again: it is read again and
+    again, so that a cache has some of it, wherever the rest comes from."""
+    cdef int order = near if bytes < FAR else ROWS_TOGETHER if again else far
     if real is float:
-        f32.gemv(y, x, b, ldb, N, K, bias, together, from_end)
+        f32.gemv(y, x, b, ldb, N, K, bias, order, from_end)
     else:
-        f64.gemv(y, x, b, ldb, N, K, bias, together, from_end)
+        f64.gemv(y, x, b, ldb, N, K, bias, order, from_end)
 
 
 cdef inline void sum_rows(real *d, const real *x, isize ldx, isize M, isize N,

@@ -292,7 +292,7 @@ cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize 
     weight += (gate * op.H + s.begin) * K
     if rows == 1:
         gemv(z, a, weight, K, units, K, addend if of_x else z, op.G * op.H * K * sizeof(real),
-             from_end)
+             True, from_end)
     elif rows <= DOT_ROWS:
         gemm_dot(z, op.ldz, a, lda, weight, K, rows, units, K, not of_x, addend)
     else:

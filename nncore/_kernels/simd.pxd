@@ -37,6 +37,8 @@ cdef extern from "simd/simd.h" nogil:
         const void *plus
         const void *sigma
     enum:
+        ROWS_TOGETHER
+    enum:
         CELL_RNN_TANH
         CELL_RNN_RELU
         CELL_LSTM
@@ -72,7 +74,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_short)(float *c, isize ldc, const float *a, isize lda, const float *b,
                            isize ldb, isize M, isize N, isize K, const float *bias) noexcept nogil
         void (*gemv)(float *y, const float *x, const float *b, isize ldb, isize N, isize K,
-                     const float *bias, int together, int from_end) noexcept nogil
+                     const float *bias, int order, int from_end) noexcept nogil
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, float *y, isize at, isize n) noexcept nogil
@@ -190,7 +192,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*gemm_short)(double *c, isize ldc, const double *a, isize lda, const double *b,
                            isize ldb, isize M, isize N, isize K, const double *bias) noexcept nogil
         void (*gemv)(double *y, const double *x, const double *b, isize ldb, isize N, isize K,
-                     const double *bias, int together, int from_end) noexcept nogil
+                     const double *bias, int order, int from_end) noexcept nogil
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, double *y, isize at, isize n) noexcept nogil
@@ -303,9 +305,9 @@ cdef extern from "simd/simd.h" nogil:
     ctypedef struct simd_tables:
         const f32_table *f32
         const f64_table *f64
-        int one_stream
+        int near, far
 
 cdef const f32_table *f32
 cdef const f64_table *f64
-cdef int one_stream
+cdef int near, far
 cdef int vector_bytes() noexcept nogil  # of the instruction set in use: 16, 32 or 64

@@ -7,7 +7,7 @@ cdef extern from "simd/simd.h" nogil:
 
 def select(isa=None):
     """Takes the tables of ``isa`` (None: the best that this CPU runs) and returns its name."""
-    global f32, f64, one_stream
+    global f32, f64, near, far
     cdef bytes name
     cdef simd_tables tables
     if isa is None:
@@ -18,12 +18,20 @@ def select(isa=None):
     if tables.f32 == NULL:
         raise ValueError(f"NNCORE_ISA: received {isa!r}; expected baseline, or avx2 or avx512 "
                          "on a processor that has them")
-    f32, f64, one_stream = tables.f32, tables.f64, tables.one_stream
+    f32, f64, near, far = tables.f32, tables.f64, tables.near, tables.far
     return f32.isa.decode()
 
 
 def current():
     return f32.isa.decode()
+
+
+def read_rows(order=None):
+    """All matrices of one row's product are read in this gemv_order of simd.h, for tests; None: in
+    the one that is the fastest on this CPU."""
+    global near, far
+    cdef simd_tables tables = simd_select(f32.isa)
+    near, far = (tables.near, tables.far) if order is None else (order, order)
 
 
 select(os.environ.get("NNCORE_ISA") or None)

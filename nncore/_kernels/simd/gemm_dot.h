@@ -155,16 +155,19 @@ static void NAME(gemm_short)(REAL *c, isize ldc, const REAL *a, isize lda, const
     }
 }
 
-/* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here.
- * GB/s, row after row asked for GEMV_AHEAD bytes before it is needed, and eight rows together, not
- * asked for: Zen 5, from L2 238 and 127, from memory 62 and 74; Zen 4, from L2 75 and 118, from L3
- * 75 and 85; Sapphire Rapids, from L2 93 and 130, from L3 29 and 30. */
+/* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here: the
+ * fastest order of its rows depends on the processor. GB/s, row after row asked for GEMV_AHEAD bytes
+ * before it is needed, and eight rows together, not asked for: Zen 5, from L2 238 and 127, from
+ * memory 62 and 74; Zen 4, from L2 75 and 118, from L3 75 and 85; Sapphire Rapids, from L2 93 and
+ * 130, from L3 29 and 30. Zen 4 with AVX2, those and row after row not asked for: from L2 61, 74 and
+ * 64, from L3 57, 61 and 69, from memory 28, 31 and 38. */
 #define GEMV_AHEAD 2048
 
 /* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a
  * time hide the latency of additions. Rows from n on repeat the last one. */
 ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isize n,
-                                   const REAL *x, isize K, const int R, const int P)
+                                   const REAL *x, isize K, const int R, const int P,
+                                   const int asks)
 {
 #define EACH _Pragma("GCC unroll 8") for (int i = 0; i < R * P; i++)
     NAME(vec) part[8];
@@ -176,7 +179,7 @@ ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isi
         EACH {
             const REAL *at = row[i / P] + k + i % P * LANES;
             part[i] += NAME(load)(at) * NAME(load)(x + k + i % P * LANES);
-            if (R == 1 && i * VECTOR_BYTES % 64 == 0)
+            if (asks && i * VECTOR_BYTES % 64 == 0)
                 __builtin_prefetch((const char *)at + GEMV_AHEAD);
         }
     }
@@ -192,31 +195,34 @@ ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isi
 
 /* The first n of eight elements of y: what follows from n is known where n is a constant. */
 ALWAYS_INLINE void NAME(gemv_eight)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize n,
-                                    isize K, const REAL *bias, int together)
+                                    isize K, const REAL *bias, int order)
 {
     NAME(vec) sum[8];
-    if (together)
-        NAME(gemv_rows)(sum, b, ldb, n, x, K, 8, 1);
+    if (order == ROWS_TOGETHER)
+        NAME(gemv_rows)(sum, b, ldb, n, x, K, 8, 1, 0);
+    else if (order == ROWS_IN_TURN)
+        for (isize r = 0; r < 8; r++)
+            NAME(gemv_rows)(sum + r, b + MIN(r, n - 1) * ldb, ldb, 1, x, K, 1, 4, 0);
     else
         for (isize r = 0; r < 8; r++)
-            NAME(gemv_rows)(sum + r, b + MIN(r, n - 1) * ldb, ldb, 1, x, K, 1, 4);
+            NAME(gemv_rows)(sum + r, b + MIN(r, n - 1) * ldb, ldb, 1, x, K, 1, 4, 1);
     for (isize r = 0; r < n; r += BLOCK)
         NAME(store_dots)(y + r, NAME(add_lanes)(sum + r), n - r, bias ? bias + r : NULL, 0);
 }
 
 /* from_end: the last elements first, so that what was read last is read next, from the cache. */
 static void NAME(gemv)(REAL *y, const REAL *x, const REAL *b, isize ldb, isize N, isize K,
-                       const REAL *bias, int together, int from_end)
+                       const REAL *bias, int order, int from_end)
 {
     const isize eights = pieces(N, 8);
     if (N <= 0) return; /* a member may have none */
-    if (K < 4 * LANES) together = 1; /* too short for parts */
+    if (K < 4 * LANES) order = ROWS_TOGETHER; /* too short for parts */
     for (isize i = 0; i < eights; i++) {
         const isize n = 8 * (from_end ? eights - 1 - i : i);
         const REAL *const addend = bias ? bias + n : NULL;
-        if (together && n + 8 <= N)
-            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, 8, K, addend, 1);
+        if (order == ROWS_TOGETHER && n + 8 <= N)
+            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, 8, K, addend, ROWS_TOGETHER);
         else
-            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, MIN(N - n, 8), K, addend, together);
+            NAME(gemv_eight)(y + n, x, b + n * ldb, ldb, MIN(N - n, 8), K, addend, order);
     }
 }

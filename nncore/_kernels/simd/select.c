@@ -26,17 +26,20 @@ static int runs_avx512(void)
 
 simd_tables simd_select(const char *isa)
 {
-    int one_stream = 0;
+    int near = ROWS_TOGETHER, far = ROWS_TOGETHER;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    /* Zen 5 (the AMD that has this instruction), as measured: gemm_dot.h. */
-    one_stream = __builtin_cpu_is("amd") && __builtin_cpu_supports("avx512vp2intersect");
+    /* As measured: gemm_dot.h. Zen 5 is the AMD that has this instruction. */
+    if (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512vp2intersect"))
+        near = ROWS_ASKED_FOR;
+    else if (__builtin_cpu_is("amd"))
+        far = ROWS_IN_TURN;
     if ((!isa || !strcmp(isa, "avx512")) && runs_avx512())
-        return (simd_tables){&f32_avx512, &f64_avx512, one_stream};
+        return (simd_tables){&f32_avx512, &f64_avx512, near, far};
     if ((!isa || !strcmp(isa, "avx2")) && runs_avx2())
-        return (simd_tables){&f32_avx2, &f64_avx2, one_stream};
+        return (simd_tables){&f32_avx2, &f64_avx2, near, far};
 #endif
     if (!isa || !strcmp(isa, "baseline"))
-        return (simd_tables){&f32_baseline, &f64_baseline, one_stream};
+        return (simd_tables){&f32_baseline, &f64_baseline, near, far};
     return (simd_tables){NULL, NULL, 0};
 }

@@ -42,6 +42,9 @@ typedef struct {
     const void *sigma; /* an activation of the tables below, elementwise; NULL: none */
 } finish;
 
+/* How the product of one row reads the rows of its matrix; see gemm_dot.h. */
+enum gemv_order { ROWS_TOGETHER, ROWS_IN_TURN, ROWS_ASKED_FOR };
+
 /* The cells of recurrent.h; the last is the first half of the one before it. */
 enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
 
@@ -77,10 +80,10 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         /* The same, not added to C, for K up to the lanes of a vector and N fewer than that. */   \
         void (*gemm_short)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb, \
                            isize M, isize N, isize K, const real *bias);                           \
-        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. together: eight rows of B are     \
-         * read at a time, else one after the other; from_end: the last elements first */          \
+        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. order: how the rows of B are      \
+         * read; from_end: the last elements first */                                              \
         void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
-                     const real *bias, int together, int from_end);                                \
+                     const real *bias, int order, int from_end);                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
         /* y[at..at+n] = sigma(y + plus), see above */                                             \
@@ -227,7 +230,8 @@ DECLARE_TABLE(double, f64)
 typedef struct {
     const f32_table *f32;
     const f64_table *f64;
-    int one_stream; /* a matrix is read the fastest from a cache row after row */
+    int near, far; /* how a matrix of one row's product is read the fastest: from a cache, and
+                      from beyond it (gemv_order) */
 } simd_tables;
 
 /* The best tables that this CPU runs, or those of the instruction set named (NULL: the best).
