@@ -16,11 +16,11 @@
 #define BEYOND_L2 (1024 * 1024) /* bytes that do not stay there */
 
 /* Rows of C from which it pays to copy B, (K,N) with rows `bytes` apart, that could be read in
- * place. It is read once per tile. With AVX2 a tile's 12 products wait for it where it does not stay
- * in L1, and a few tiles repay the copy: rows a multiple of 4 KB apart share one set of the cache,
- * others a few, and vectors that straddle its lines take two (Zen 3, 128 rows of 512 x 512: 91
- * GFLOP/s instead of 75; 100 x 300: 4/3). With AVX-512 the 27 products hide it, whatever the rows
- * (Zen 4: a copy costs 13 % at 36 rows, 7 % at 72, 2 % at 216), but for many lines in one set. */
+ * place. It is read once per tile. With AVX2 a tile's 12 products wait for it where it does not
+ * stay in L1, and a few tiles repay the copy: rows a multiple of 4 KB apart share one set of the
+ * cache, others a few, and vectors that straddle its lines take two (Zen 3, 128 rows of 512 x 512:
+ * 91 GFLOP/s instead of 75; 100 x 300: 4/3). With AVX-512 the 27 products hide it, but for many
+ * lines in one set (Zen 4: a copy costs 13 % at 36 rows, 7 % at 72, 2 % at 216). */
 ALWAYS_INLINE isize NAME(pack_b_rows)(isize bytes, isize K)
 {
     const int deep = K > 128; /* fewer rows stay in more of the sets */
@@ -110,10 +110,10 @@ ALWAYS_INLINE int NAME(may_pack_a)(isize M, isize N, isize K)
 }
 
 /* Is a copy of A worth while? It is read once per panel of B. Rows are read well in place, unless
- * they share a cache set. Columns are as many scattered lines as there are k: a copy pays when there
- * are many panels (Zen 4, A 512 x 256: with 256 columns of B it costs 7 %, with 128 13 %). With
- * AVX-512 it also does where columns share sets of L2 and A does not stay there: in place the time
- * depends on which pages A got (A 512 x 1600, 128 columns: 68 to 107 GFLOP/s, copied 94). */
+ * they share a cache set. Columns are as many scattered lines as there are k: a copy pays when
+ * there are many panels (Zen 4, A 512 x 256: with 256 columns of B it costs 7 %, with 128 13 %).
+ * With AVX-512 it also does where columns share sets of L2 and A does not stay there: in place the
+ * time depends on which pages A got (A 512 x 1600, 128 columns: 68 to 107 GFLOP/s, copied 94). */
 static int NAME(packs_a)(isize M, isize N, isize K, isize ars, isize acs)
 {
     const isize stride = (acs == 1 ? ars : acs) * (isize)sizeof(REAL);

@@ -156,11 +156,11 @@ static void NAME(gemm_short)(REAL *c, isize ldc, const REAL *a, isize lda, const
 }
 
 /* y (N) = B (N,K) x [+ bias]: one row. B is read once, so the time is that of its way here: the
- * fastest order of its rows depends on the processor. GB/s, row after row asked for GEMV_AHEAD bytes
- * before it is needed, and eight rows together, not asked for: Zen 5, from L2 238 and 127, from
- * memory 62 and 74; Zen 4, from L2 75 and 118, from L3 75 and 85; Sapphire Rapids, from L2 93 and
- * 130, from L3 29 and 30. Zen 4 with AVX2, those and row after row not asked for: from L2 61, 74 and
- * 64, from L3 57, 61 and 69, from memory 28, 31 and 38. */
+ * fastest order of its rows depends on the processor. GB/s, row after row asked for GEMV_AHEAD
+ * bytes before it is needed, and eight rows together, not asked for: Zen 5, from L2 238 and 127,
+ * from memory 62 and 74; Zen 4, from L2 75 and 118, from L3 75 and 85; Sapphire Rapids, from L2 93
+ * and 130, from L3 29 and 30. Zen 4 with AVX2, those and row after row not asked for: from L2 61,
+ * 74 and 64, from L3 57, 61 and 69, from memory 28, 31 and 38. */
 #define GEMV_AHEAD 2048
 
 /* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a

@@ -147,9 +147,9 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
 #undef STEP
 }
 
-/* The same where acs is 1 and brs W vectors, as mostly, with AVX2: four steps at a time,
- * told apart by numbers in the addresses. A step of 4 x 3 is 19.5 instructions, of 6 x 2 is 22, which
- * counts as above (Zen 4, its core shared: 2 to 7 % faster; alone on it 0 to 1). */
+/* The same where acs is 1 and brs W vectors, as mostly, with AVX2: four steps at a time, told apart
+ * by numbers in the addresses. A step of 4 x 3 is 19.5 instructions, of 6 x 2 is 22, which counts
+ * as above (Zen 4, its core shared: 2 to 7 % faster; alone on it 0 to 1). */
 ALWAYS_INLINE void NAME(add_dense)(NAME(vec) (*sum)[4], const REAL *a, isize ars, const REAL *b,
                                    isize K, const int R, const int W)
 {

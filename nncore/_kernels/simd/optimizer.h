@@ -20,10 +20,10 @@ ALWAYS_INLINE REAL NAME(above_zero)(double epsilon)
 
 ALWAYS_INLINE REAL NAME(sqrt)(REAL x) { return REAL_IS_DOUBLE ? (REAL)sqrt(x) : (REAL)sqrtf(x); }
 
-/* ROOTS sqrt(x) for x >= 0, and a / b, lane by lane. In float AVX-512 estimates both to 14 bits, and
- * a Newton step, which gives twice the root at less cost than once, makes that an error of at most
- * 7e-8 (of roots below 1e-17, 6e-5). To keep NaN out of these steps, the root of 0 is 1e-19; of
- * infinity these make NaN, and a / NaN is 0 as a / infinity would be: gradients whose squares
+/* ROOTS sqrt(x) for x >= 0, and a / b, lane by lane. In float AVX-512 estimates both to 14 bits,
+ * and a Newton step, which gives twice the root at less cost than once, makes that an error of at
+ * most 7e-8 (of roots below 1e-17, 6e-5). To keep NaN out of these steps, the root of 0 is 1e-19;
+ * of infinity these make NaN, and a / NaN is 0 as a / infinity would be: gradients whose squares
  * overflow take no step. */
 #define ROOTS (VECTOR_BYTES == 64 && !REAL_IS_DOUBLE ? 2 : 1)
 ALWAYS_INLINE NAME(vec) NAME(roots)(NAME(vec) x) {

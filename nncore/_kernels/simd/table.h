@@ -29,6 +29,7 @@
 
 #include "winograd_transform.h"
 
+#include "winograd_output.h"
 #include "winograd_weight.h"
 
 #include "winograd.h"

@@ -230,7 +230,7 @@ ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec)
 #define GET(p) NAME(load_lanes)((p) + at, whole, NAME(mask_first)(whole ? 0 : n - at))
 #define PUT(p, v) NAME(store_lanes)((p) + at, whole, NAME(mask_first)(whole ? 0 : n - at), v)
 
-/* f of each lane: vector instructions, if f has no branches and the compiler leaves the loop one. */
+/* f of each lane: vector instructions, if f has no branches and the compiler leaves it a loop. */
 ALWAYS_INLINE NAME(vec) NAME(lanes_of)(NAME(vec) x, REAL (*f)(REAL))
 {
 #if defined(__clang__)
