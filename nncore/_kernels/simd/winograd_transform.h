@@ -83,8 +83,8 @@ ALWAYS_INLINE NAME(vec) NAME(input_outer)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
     return (a + c) - (REAL)2.5 * b;
 }
 
-/* t + factor u and t - factor u. With AVX2 as a product and two sums, which on AMD's processors have
- * ports of their own (Zen 4, a vector of the input: 98 cycles; as two products that add, 112). */
+/* t + factor u and t - factor u. With AVX2 as a product and two sums, which have ports of their own
+ * on AMD's processors (Zen 4, a vector of the input: 98 cycles; as two products that add, 112). */
 ALWAYS_INLINE void NAME(plus_minus)(NAME(vec) *a, NAME(vec) *b, NAME(vec) t, NAME(vec) u,
                                     const REAL factor)
 {
