@@ -28,10 +28,11 @@ GCC_FLAGS = [  # without versions of loops for a stride of 1 the tiles are a ten
     "-fvect-cost-model=dynamic",
     "-fno-version-loops-for-strides",
 ]
+GCC_SIMD = {"baseline.c": ["-fno-ipa-cp-clone"]}  # copies of functions are 7 KB of the wheel
 
 # The hot loops are compiled once per instruction set and chosen at import.
 SIMD = {
-    "baseline.c": ["-O3", "-fno-ipa-cp-clone"],  # copies of functions are 7 KB of the wheel
+    "baseline.c": ["-O3"],
     "avx2.c": ["-O3", "-march=x86-64-v3"],
     "avx512.c": ["-O3", "-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
@@ -63,10 +64,13 @@ class BuildWithFlagsPerFile(build_ext):
 
     def build_extensions(self):
         compile_one = self.compiler._compile
-        common = GCC_FLAGS if self.has_gcc() else []
+        gcc = self.has_gcc()
 
         def compile_with_flags(obj, source, extension, arguments, extra, options):
-            flags = [*extra, *common, *SIMD.get(Path(source).name, [])]
+            name = Path(source).name
+            flags = [*extra, *SIMD.get(name, [])]
+            if gcc:
+                flags += [*GCC_FLAGS, *GCC_SIMD.get(name, [])]
             compile_one(obj, source, extension, arguments, flags, options)
 
         self.compiler._compile = compile_with_flags
