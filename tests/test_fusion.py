@@ -61,9 +61,10 @@ def test_fused_is_what_plain_is(plain, team, name, follower, dtype, members):
         np.testing.assert_allclose(model(x), expected, tolerance, tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("algorithm", [*convolution_choice.ALGORITHMS, None])
 @pytest.mark.parametrize("members", [1, 2])
-def test_residual_additions_are_fused(plain, team, algorithm, members):
+def test_residual_additions_are_fused(plain, team, algorithm, members, dtype):
     """Identity, projection, and a shortcut that is not there yet when the body ends; images and
     filters that are no multiple of a tile and a vector."""
     team(members)
@@ -79,13 +80,15 @@ def test_residual_additions_are_fused(plain, team, algorithm, members):
                 nn.Residual([nn.Residual(body()), *body()]),
             ],
             seed=1,
-            dtype="float64",
+            dtype=dtype,
         )
         randomized(model)
+        tolerance = 1e-10 if dtype == "float64" else 1e-4
         for rows in (1, 7):
-            x = np.random.default_rng(rows).standard_normal((rows, 9, 10, 3))
+            x = np.random.default_rng(rows).standard_normal((rows, 9, 10, 3)).astype(dtype)
             expected = plain(model, x)
-            np.testing.assert_allclose(model(x), expected, rtol=1e-10, atol=1e-10)
+            scale = abs(expected).max()
+            np.testing.assert_allclose(model(x), expected, tolerance, tolerance * scale)
     finally:
         convolution_choice.force(None)
 

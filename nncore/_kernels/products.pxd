@@ -3,7 +3,7 @@ from nncore._kernels.simd cimport (ROWS_TOGETHER, conv_pass, f32, f64, far, fini
                                    real)
 
 cdef enum:
-    FAR = 4 << 20  # bytes of a matrix from which on it is not in the caches of a processor
+    FAR = 4 << 20  # bytes of a matrix from which on it is not in L2
 
 
 # A dense layer's three products: y = x W^T forward, dx = dy W and dW = dy^T x backward.

@@ -27,8 +27,8 @@ def current():
 
 
 def read_rows(order=None):
-    """All matrices of one row's product are read in this gemv_order of simd.h, for tests; None: in
-    the one that is the fastest on this CPU."""
+    """Dense layers read their matrix for one row in this order (0: ROWS_TOGETHER of simd.h, ...),
+    whatever its size, for tests; None: in the one that is the fastest on this CPU."""
     global near, far
     cdef simd_tables tables = simd_select(f32.isa)
     near, far = (tables.near, tables.far) if order is None else (order, order)

@@ -54,7 +54,7 @@ ALWAYS_INLINE void NAME(begin)(NAME(tiles) *t, REAL *c, isize ldc, const REAL *a
     t->add = add;
     t->bias = bias;
     t->cut = t->a_packed = 0;
-    t->ahead.rows = 0;
+    t->ahead.rows = t->ahead.share = 0;
 }
 
 /* Cut the rows of C into tiles of equal height. */

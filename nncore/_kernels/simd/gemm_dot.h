@@ -164,7 +164,7 @@ static void NAME(gemm_short)(REAL *c, isize ldc, const REAL *a, isize lda, const
 #define GEMV_AHEAD 2048
 
 /* sum[0..R) = R rows of B times x, in lanes, each in P parts (k modulo P vectors): R * P sums at a
- * time hide the latency of additions. Rows from n on repeat the last one. */
+ * time hide the latency of additions. Rows from n on repeat the last one. asks: for B, in time. */
 ALWAYS_INLINE void NAME(gemv_rows)(NAME(vec) *sum, const REAL *b, isize ldb, isize n,
                                    const REAL *x, isize K, const int R, const int P,
                                    const int asks)

@@ -147,16 +147,17 @@ ALWAYS_INLINE void NAME(add_products)(NAME(vec) (*sum)[4], const REAL *a, isize 
 #undef STEP
 }
 
-/* The same where acs is 1 and brs W vectors, as mostly, with AVX2: four steps at a time, told apart
- * by numbers in the addresses. A step of 4 x 3 is 19.5 instructions, of 6 x 2 is 22, which counts
- * as above (Zen 4, its core shared: 2 to 7 % faster; alone on it 0 to 1). */
+/* The same where acs is 1 and brs W vectors, as mostly, for the tiles of most products with AVX2:
+ * four steps at a time, told apart by numbers in the addresses, and what is left one by one. A step
+ * of 4 x 3 is 19.5 instructions, of 6 x 2 is 22, which counts as above (Zen 4, its core shared: 2
+ * to 7 % faster; alone on it 0 to 1). */
 ALWAYS_INLINE void NAME(add_dense)(NAME(vec) (*sum)[4], const REAL *a, isize ars, const REAL *b,
                                    isize K, const int R, const int W)
 {
     const NAME(mask) all = NAME(mask_first)(LANES);
     NAME(steps) steps = NAME(steps_of)(ars);
 #define STEP(k)                                                                                    \
-    /* the compiler must not find that k + 3 rows and the like are constants: worth a register */  \
+    /* or the compiler keeps k + 3 rows and the like in registers, which it has not got */         \
     HIDE(steps.one);                                                                               \
     HIDE(steps.three);                                                                             \
     HIDE(steps.five);                                                                              \

@@ -43,7 +43,7 @@ typedef struct {
 } finish;
 
 /* How the product of one row reads the rows of its matrix; see gemm_dot.h. */
-enum gemv_order { ROWS_TOGETHER, ROWS_IN_TURN, ROWS_ASKED_FOR };
+enum { ROWS_TOGETHER, ROWS_IN_TURN, ROWS_ASKED_FOR };
 
 /* The cells of recurrent.h; the last is the first half of the one before it. */
 enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
@@ -80,8 +80,8 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         /* The same, not added to C, for K up to the lanes of a vector and N fewer than that. */   \
         void (*gemm_short)(real *c, isize ldc, const real *a, isize lda, const real *b, isize ldb, \
                            isize M, isize N, isize K, const real *bias);                           \
-        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. order: how the rows of B are      \
-         * read; from_end: the last elements first */                                              \
+        /* y (N) = B (N,K) x [+ bias (N)]: the same for one row. order: ROWS_..., in which those   \
+         * of B are read; from_end: the last elements first */                                     \
         void (*gemv)(real *y, const real *x, const real *b, isize ldb, isize N, isize K,           \
                      const real *bias, int order, int from_end);                                   \
         /* d (N) = sum over rows of x (M,N) [+ d] */                                               \
@@ -230,8 +230,8 @@ DECLARE_TABLE(double, f64)
 typedef struct {
     const f32_table *f32;
     const f64_table *f64;
-    int near, far; /* how a matrix of one row's product is read the fastest: from a cache, and
-                      from beyond it (gemv_order) */
+    int near, far; /* the order in which a matrix of one row's product is read the fastest: from
+                      L2, and from beyond it */
 } simd_tables;
 
 /* The best tables that this CPU runs, or those of the instruction set named (NULL: the best).

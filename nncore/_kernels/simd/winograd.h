@@ -78,7 +78,7 @@ ALWAYS_INLINE NAME(patch) NAME(patch_at)(const REAL *x, isize H, isize W, isize 
     const REAL *row = x + (i * W + j) * C;
     EACH(r, size) {
         const REAL *here = row;
-        __asm__("" : "+r"(here)); /* or the compiler makes a branch of the next line */
+        HIDE(here); /* or the compiler makes a branch of the next line */
         patch.row[r] = (size_t)(i + r) < (size_t)H ? here : zeros;
         row += W * C;
     }
@@ -141,8 +141,8 @@ static void NAME(transform_gradients)(NAME(planes) z, const REAL *dy, NAME(place
 static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isize acs,
                                   NAME(planes) b, isize M, isize N, isize K, int add)
 {
-    const isize vectors = NAME(whole)(N) / LANES, all = pieces(vectors, WIDTH);
-    isize cut = 0; /* M is cut for panels of so many vectors */
+    const isize vectors = NAME(whole)(N) / LANES, first = pieces(vectors, WIDTH);
+    isize width = 0; /* of the panels that M is cut for */
     NAME(tiles) t;
     NAME(begin)(&t, c.p, c.stride, a.p, ars, acs, M, K, add, NULL);
     t.last = LANES;
@@ -152,10 +152,10 @@ static void NAME(multiply_planes)(NAME(planes) c, NAME(planes) a, isize ars, isi
         t.b = b.p + k * b.plane;
         t.c = c.p + k * c.plane;
         isize left = vectors;
-        for (isize panels = all; panels > 0; panels--) {
+        for (isize panels = first; panels > 0; panels--) {
             const isize W = pieces(left, panels);
-            if (W != cut) NAME(cut_rows)(&t, TILE_ROWS(W));
-            cut = W;
+            if (W != width) NAME(cut_rows)(&t, TILE_ROWS(W));
+            width = W;
             NAME(tile_columns)(&t, W);
             left -= W;
             t.c += W * LANES;
@@ -235,8 +235,9 @@ static void NAME(finish_tiles)(const finish *f, REAL *y, NAME(place) t, isize co
     }
 }
 
-/* y = x * w [+ bias (O)] [+ y], its tiles first..last, channels begin..end; begin is a multiple of
- * 16. Each member transforms the weights it needs: to share them would cost a barrier. */
+/* y = x * w [+ bias (O)] [+ y or f->plus], its tiles first..last, channels begin..end; begin is a
+ * multiple of 16. The additions and relu are the last transform's. Each member transforms the
+ * weights it needs: to share them would cost a barrier. */
 static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const REAL *w,
                                const REAL *kept, const REAL *bias, isize first, isize last,
                                isize begin, isize end, int add, const finish *f, REAL *scratch)
@@ -249,7 +250,7 @@ static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const
     const TABLE(activation) *sigma = f ? f->sigma : NULL;
     const REAL *const plus = add ? y : f ? f->plus : NULL;
     const int relu = sigma && sigma->forward == NAME(relu_forward);
-    const finish rest = {NULL, sigma};
+    const finish then = {NULL, sigma};
     const REAL *zeros = NAME(take_zeros)(&scratch, C);
     NAME(planes) u = {kept ? (REAL *)kept : scratch, 0, NAME(winograd_plane)(p, end - begin)};
     if (keep && !kept) scratch += 36 * u.plane;
@@ -276,7 +277,7 @@ static void NAME(winograd_run)(const conv_pass *p, REAL *y, const REAL *x, const
             left -= W;
             o += width;
         }
-        if (sigma && !relu) NAME(finish_tiles)(&rest, y, t, count, begin, end);
+        if (sigma && !relu) NAME(finish_tiles)(&then, y, t, count, begin, end);
     }
 }
 

@@ -9,7 +9,7 @@ typedef struct {
     const REAL *plus; /* what is added to them, laid out like y; NULL: nothing */
     isize row, step;
     int rows, columns;
-    int relu;
+    int relu; /* of all that, at last */
 } NAME(target);
 
 /* A^T times a column of m, with the sums s and differences d of its pairs, points +-a and +-2 a
@@ -17,9 +17,11 @@ typedef struct {
  *
  *   m0 + s1 + s2,   a (d1 + 2 d2),   (s1 + 4 s2) / 2,   a/2 (d1 + 8 d2) + m5
  *
- * The same along row i, (m A)[i]. Columns 0 and 2 take the sums, 1 and 3 the differences. The
- * factors of columns 1 and 2 are left to the end, where they cost nothing: it adds the bias. */
+ * Along the rows of m, columns 0 and 2 take the sums, 1 and 3 the differences. The factors of
+ * columns 1 and 2 are left to the end, where they cost nothing: it adds the bias. */
 #define COLUMN_FACTOR(j) ((j) == 1 ? HALF_ROOT : (j) == 2 ? (REAL)0.5 : 1)
+
+/* (m A)[i] but for those factors: along row i of m. */
 
 ALWAYS_INLINE void NAME(output_row)(NAME(vec) *h, const REAL *m, NAME(steps) plane, const int i,
                                     const int even, const int odd)
@@ -42,7 +44,8 @@ ALWAYS_INLINE void NAME(output_row)(NAME(vec) *h, const REAL *m, NAME(steps) pla
     }
 }
 
-/* The even or the odd columns of A^T m A, or both, for the vector of channels at to->y. */
+/* y = relu(A^T m A + bias + plus), as far as `to` has them, of a whole tile and a vector of
+ * channels: the even columns, the odd ones, or both. */
 ALWAYS_INLINE void NAME(output_columns)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
                                         NAME(vec) bias, const int even, const int odd)
 {
@@ -80,7 +83,7 @@ ALWAYS_INLINE void NAME(output_columns)(const NAME(target) *to, const REAL *m, N
 #undef EACH_COLUMN
 }
 
-/* A^T m A for one vector of channels. */
+/* The same, all columns. */
 ALWAYS_INLINE void NAME(output_vector)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
                                        NAME(vec) bias)
 {
@@ -106,7 +109,7 @@ ALWAYS_INLINE void NAME(output_copy)(const NAME(target) *to, const REAL *tile, c
         }
 }
 
-/* A^T m A where some rows, columns or channels are missing: by way of a whole tile. Out of line:
+/* The same where some rows, columns or channels are missing: by way of a whole tile. Out of line:
  * it would take the registers of the others. */
 NEVER_INLINE void NAME(output_part)(const NAME(target) *to, const REAL *m, NAME(steps) plane,
                                     const REAL *bias, isize channels)
@@ -121,8 +124,8 @@ NEVER_INLINE void NAME(output_part)(const NAME(target) *to, const REAL *m, NAME(
         NAME(output_copy)(to, tile, 0, last);
 }
 
-/* The rows x columns of A^T m A (4,4) that `to` has, [+ bias (O)] [+ plus], m (36 planes, O); `to`
- * moves on to the end of the channels. */
+/* The rows x columns that `to` has of y = relu(A^T m A + bias (O) + plus), as far as it has these,
+ * m (36 planes, O); `to` moves on to the end of the channels. */
 static void NAME(output_transform)(NAME(target) *to, const REAL *m, isize plane_size, isize O,
                                    const REAL *bias)
 {
@@ -138,3 +141,5 @@ static void NAME(output_transform)(NAME(target) *to, const REAL *m, isize plane_
         if (bias) bias += LANES;
     }
 }
+
+#undef COLUMN_FACTOR

@@ -43,7 +43,7 @@ static NAME(planes) NAME(take)(REAL **scratch, isize rows, isize columns)
 ALWAYS_INLINE REAL *NAME(next_planes)(REAL *v, NAME(steps) plane)
 {
     v = (REAL *)((char *)v + 2 * plane.three);
-    __asm__("" : "+r"(v));
+    HIDE(v);
     return v;
 }
 
@@ -83,8 +83,9 @@ ALWAYS_INLINE NAME(vec) NAME(input_outer)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
     return (a + c) - (REAL)2.5 * b;
 }
 
-/* t + factor u and t - factor u. With AVX2 as a product and two sums, which have ports of their own
- * on AMD's processors (Zen 4, a vector of the input: 98 cycles; as two products that add, 112). */
+/* t + factor u and t - factor u: as two products that add, but with AVX2, which is mostly AMD's, as
+ * a product and two sums, which have ports of their own there (Zen 4, a vector of the input: 98
+ * cycles instead of 112). */
 ALWAYS_INLINE void NAME(plus_minus)(NAME(vec) *a, NAME(vec) *b, NAME(vec) t, NAME(vec) u,
                                     const REAL factor)
 {
@@ -151,8 +152,8 @@ ALWAYS_INLINE void NAME(input_vector)(REAL *v, NAME(steps) plane, const NAME(pat
     NAME(input_outer_row)(v, plane, row[1] + c, row[3] + c, row[5] + c, step, cut);
 }
 
-/* Channels c..C of a patch with padding, or what is left after the whole vectors of one without.
- * Out of line: the compiler would compute all addresses in advance for both. */
+/* Channels c..C of any patch. Out of line: the compiler would compute all addresses in advance for
+ * this and what follows. */
 NEVER_INLINE void NAME(input_part)(REAL *v, NAME(steps) plane, const NAME(patch) *p, isize c,
                               isize C)
 {
