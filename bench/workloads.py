@@ -306,6 +306,15 @@ LENET_5 = (
     Dense(84, "relu"),
     Dense(10),
 )
+SMALL_IMAGES = (
+    *normalized(24, 3, use_bias=False),
+    block(24, 1),
+    *normalized(40, 3, use_bias=False),
+    block(40, 1),
+    *normalized(72, 3, 2),
+    GlobalAvgPool(),
+    Dense(10),
+)
 ODD_WIDTHS = (
     *normalized(24, 3, use_bias=False),
     block(24, 1),
@@ -365,6 +374,7 @@ UNLISTED = [
     Workload("keyword spotting b32", (49, 10, 1), keyword_spotting(), 32, targets()),
     Workload("mobilenet x0.25 b8", (96, 96, 3), mobilenet(), 8, targets()),
     Workload("27x31 24/40/72 b7", (27, 31, 3), ODD_WIDTHS, 7, targets()),
+    Workload("8x8 24/40/72 b7", (8, 8, 3), SMALL_IMAGES, 7, targets()),
     Workload("7x7 5x5 strides b1", (61, 64, 3), LARGE_KERNELS, 1, targets()),
     *(
         recurrent(f"{cell} 37 steps 100 units b7", (37, 10), [Recurrent(cell, 100)], 5, 7)

@@ -45,10 +45,10 @@ def set_convolution_precision(precision: str) -> None:
 
     "fast", the default: by Winograd's F(4x4,3x3) where that is faster, which takes a quarter of
     the multiplications and is about 2 to 3 times as fast. Its largest error, relative to the
-    largest number in a tile of 4 x 4 results, is about 2e-6 for 16 to 256 channels and 4e-6 for
-    700 (where a sum of products has 0.5e-6 to 3e-6). So what would be exactly 0, as over a black
-    background, may come out a little above, and relu then passes its gradient; and one NaN, or
-    one number far larger than its neighbours, tells on a whole tile.
+    largest of all results, is about 2e-6 for 16 to 256 channels and 4e-6 for 700 (where a sum of
+    products has 0.5e-6 to 3e-6). All of a tile of 4 x 4 results share their errors. So what would
+    be exactly 0, as over a black background, may come out a little above, and relu then passes its
+    gradient; and one NaN, or one number far larger than its neighbours, tells on a whole tile.
 
     "exact": as sums of products, as always in float64. Source of the method: Lavin and Gray, "Fast
     Algorithms for Convolutional Neural Networks", 2015.

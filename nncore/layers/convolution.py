@@ -88,7 +88,7 @@ def _reasonable(plan: Building, layer: Any, counts: tuple[int, ...], channels: i
         raise ValueError(
             f"{plan.where(layer)}: its windows reach over {tuple(extents)} pixels of {channels} "
             f"channels, padding included, which is too large: at most {MOST_PADDED} numbers; take "
-            "less padding or dilation"
+            "a smaller image, or less padding or dilation"
         )
     return strides, dilations
 
