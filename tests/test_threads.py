@@ -15,6 +15,7 @@ from case_kinds import several
 from cases import LAYERS
 from nncore import planner
 from nncore._kernels import simd
+from nncore.plan import Plan
 from support import layer_of, one_or_list, randomize, with_shapes
 
 # More members than processors, than rows, than units; a prime number; a power of two.
@@ -188,6 +189,15 @@ def test_the_forced_team_is_really_that_large(team, outsider):
         model = nn.Sequential([nn.Input((2,)), layer_of(outsider.Twice)])
         assert outsider.members(partial(model, x)) == come
         assert outsider.members(partial(model.forward, x)) == come
+
+
+@pytest.mark.parametrize("units, rows, shared", [(64, 1, False), (512, 1, True), (64, 2, True)])
+def test_steps_that_are_left_to_one_member_bring_no_other(units, rows, shared):
+    """A step of one row of few units is shorter than the way to a barrier. The others would only be
+    waited for."""
+    model = nn.Sequential([nn.Input((50, 16)), nn.GRU(units)], seed=0)
+    plan = Plan(model.graph, model._parameters, "inference", rows)
+    assert plan.divided == (plan.work if shared else 0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

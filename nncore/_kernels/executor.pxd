@@ -45,7 +45,7 @@ cdef class Executor:
     cdef readonly Py_ssize_t capacity
     cdef readonly int most_members
     cdef readonly bint uses_blas, alone
-    cdef readonly double work
+    cdef readonly double work, divided  # operations a row: all, and those that members share
     cdef public unsigned long long key
     cdef char *scratch
     cdef Py_ssize_t scratch_size

@@ -13,6 +13,7 @@ class Executor:
     uses_blas: bool
     alone: bool
     work: float
+    divided: float
     loss: float
     bad: int
 

@@ -83,6 +83,7 @@ cdef class Executor:
         preparing = [op for op in forward if op.prepares]
         self.preparing, self.prepare_count = pointers(preparing), <int> len(preparing)
         self.work = sum([op.work for op in forward])
+        self.divided = sum([op.work for op in forward if not op.undivided])
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
 
@@ -97,7 +98,7 @@ cdef class Executor:
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil:
         """As many members as there is work for: small work stays on the caller."""
         cdef int most = min(threads.most_members(), self.most_members)
-        cdef double work = self.work * rows * (3 if phases & BACKWARD else 1)
+        cdef double work = self.divided * rows * (3 if phases & BACKWARD else 1)
         if phases == UPDATE:
             work = 20.0 * self.update.n
         if self.alone:

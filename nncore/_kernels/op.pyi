@@ -42,6 +42,7 @@ class Op:
     backward_reads_x: bool
     backward_reads_y: bool
     in_place: bool
+    undivided: bool
     holds_gil: bool
     uses_blas: bool
     commits: bool

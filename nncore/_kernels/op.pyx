@@ -55,6 +55,7 @@ cdef class Op:
     - ``backward_reads_x``, ``backward_reads_y``: the values must be kept for the backward pass;
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;
+    - ``undivided``: one member does all of it, so it is no reason for others to come;
     - ``steps``: it goes over all rows step by step, so many times, each on a part of a row;
     - ``scratch_size``: bytes of working memory for each member;
     - ``saved``: tensors of its own that live from its forward to its backward pass;

@@ -12,7 +12,7 @@ cdef class Recurrence(Op):
     cdef Tensor xs, zs, hs, cs, c_end, dh, dc, keep, masked
     cdef Tensor order, first, bias, packed_ih, packed_hh
     cdef int kind, place_of_x
-    cdef isize T, I, H, G, chunk, most, fewest
+    cdef isize T, I, H, G, chunk, most, most_of_x, fewest
     cdef isize ldx, ldz, ldh
     cdef isize x_at[4]                   # the column of z where gate g gets x's product
     cdef isize h_at[4]                   # and h's

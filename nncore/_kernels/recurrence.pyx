@@ -90,11 +90,14 @@ cdef class Recurrence(Op):
             self.one_step or most == 1 or rows // 2 + 1 >= self.fewest * most
             or 2 * self.G * self.H * self.H * rows < SPLIT_WORK)
         self.chunk = max(1, min(self.T, CHUNK_ROWS // rows))
+        self.most_of_x = self.chunk * rows
         self.find_memory(plan, itemsize)
         self.forward_by_rows = self.backward_by_rows = False
         self.backward_reads_x = False
         self.steps = self.T
         self.work = 2.0 * self.T * self.G * self.H * (self.I + self.H) + 50.0 * self.T * self.H
+        self.undivided = (rows == 1 and not plan.training
+                          and 2 * self.G * self.H * self.H < SPLIT_WORK)
         cdef isize chunk_rows = self.chunk * rows, gates = self.G * self.H
         self.scratch_size = max(gemm_scratch(self.is_double, gates, self.I, self.T * rows),
                                 gemm_scratch(self.is_double, gates, self.H, self.T * rows),
@@ -229,21 +232,21 @@ cdef isize gates_together(Recurrence op, const isize *at, isize g, isize end,
 cdef void pack_forward(Recurrence op, Shard *s, int part, int parts, real *_) noexcept nogil:
     """W_ih^T and W_hh^T for the shard's units; if they are all of them, a part of these."""
     pack_gates(op, s, part, parts, <real *> op.packed_ih.data,
-               <const real *> op.weight_ih.data, op.I, op.x_at)
+               <const real *> op.weight_ih.data, op.I, op.most_of_x, op.x_at)
     if op.packs_hh:
         pack_gates(op, s, part, parts, <real *> op.packed_hh.data,
-                   <const real *> op.weight_hh.data, op.H, op.h_at)
+                   <const real *> op.weight_hh.data, op.H, op.most, op.h_at)
 
 
 cdef void pack_gates(Recurrence op, Shard *s, int part, int parts, real *packed,
-                     const real *weight, isize K, const isize *at) noexcept nogil:
+                     const real *weight, isize K, isize most, const isize *at) noexcept nogil:
     cdef isize g = 0, n, units
     while g < op.G:
         n = gates_together(op, at, g, op.G, s.whole)
         units = n * op.H if s.whole else s.end - s.begin
         if units > 0:
             gemm_pack(packed + (g * filled(op.H) + s.begin) * K,
-                      weight + (g * op.H + s.begin) * K, 1, K, units, K, op.most,
+                      weight + (g * op.H + s.begin) * K, 1, K, units, K, most,
                       part if s.whole else 0, parts if s.whole else 1)
         g += n
 
@@ -286,8 +289,8 @@ cdef void multiply_gates(Recurrence op, Shard *s, real *z, const real *a, isize 
         return
     if op.packs if of_x else op.packs_hh:
         packed = <const real *> (op.packed_ih.data if of_x else op.packed_hh.data)
-        gemm_packed(z, op.ldz, a, lda, packed + (gate * filled(op.H) + s.begin) * K, op.most,
-                    rows, units, K, not of_x, addend, scratch)
+        gemm_packed(z, op.ldz, a, lda, packed + (gate * filled(op.H) + s.begin) * K,
+                    op.most_of_x if of_x else op.most, rows, units, K, not of_x, addend, scratch)
         return
     weight += (gate * op.H + s.begin) * K
     if rows == 1:
@@ -317,7 +320,7 @@ cdef void pack_backward(Recurrence op, Run *run, Shard *s, real *_) noexcept nog
         n = gates_together(op, op.x_at, g, op.G, True)
         gemm_pack(packed + g * op.H * filled(op.I),
                   <const real *> op.weight_ih.data + g * op.H * op.I, op.I, 1, op.I, n * op.H,
-                  op.most, run.member, run.members)
+                  op.most_of_x, run.member, run.members)
         g += n
 
 

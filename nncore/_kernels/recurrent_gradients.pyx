@@ -25,7 +25,7 @@ cdef void input_gradient(Recurrence op, Run *run, Shard *s, real *_) noexcept no
         while g < op.G:
             n = gates_together(op, op.x_at, g, op.G, True)
             gemm_packed(found, op.I, z + op.x_at[g], op.ldz,
-                        <const real *> op.packed_ih.data + g * op.H * filled(op.I), op.most,
+                        <const real *> op.packed_ih.data + g * op.H * filled(op.I), op.most_of_x,
                         row - begin, op.I, n * op.H, g > 0, <const real *> NULL, NULL)
             g += n
         for r in range(begin, row):
