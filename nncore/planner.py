@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from nncore.plan import Plan
 
 
+Section = tuple[int, bool, int, bool]  # see Planner.sections
+
 WORTH_SHARING = 32 << 10  # bytes of memory
 STRETCH_BYTES = 1 << 20  # about a second-level cache
 FEW_WEIGHTS = 32 << 10  # bytes that may come anew for each stretch
@@ -42,6 +44,7 @@ class Planner:
         self._grad: dict[Tensor, set[Tensor]] = {}
         self._share_memory()
         self._mark_additions()
+        self.beside = self._find_dealt()
         self.meets = self._find_meetings()
 
     def _find_backward(self) -> list[Op]:
@@ -103,11 +106,27 @@ class Planner:
                 written.add(root(x))
         self.written = written
 
+    def _find_dealt(self) -> set[int]:
+        """The places of forward ops that are dealt out together with the op before them."""
+        found: set[int] = set()
+        written: set[Tensor] = set()  # by the ops that the next one would be together with
+        for i, op in enumerate(self.ops):
+            reads = {root(x) for x in op.inputs}
+            if op.dealt and i and self.ops[i - 1].dealt and not reads & written:
+                found.add(i)
+            else:
+                written = set()
+            written |= {root(y) for y in op.outputs}
+        return found
+
     def _find_meetings(self) -> list[bool]:
         """Before which steps the team must meet: where an op reads what others wrote; and, in
         inference, where its output is so large that it should take memory used before."""
         meets, last = [], None  # what has run since the last meeting: None, by rows, or not
         for i, op in enumerate(self.steps):
+            if i in self.beside:
+                meets.append(False)
+                continue
             by_rows = op.forward_by_rows if i < len(self.ops) else op.backward_by_rows
             taken = sum(y.size * y.itemsize for y in op.outputs) * self.plan.most_rows
             large = taken >= WORTH_SHARING and not self.plan.training
@@ -116,14 +135,14 @@ class Planner:
             last = "mixed" if not by_rows else "rows"
         return meets
 
-    def sections(self) -> tuple[list[tuple[int, bool, int]], list[tuple[int, bool, int]]]:
+    def sections(self) -> tuple[list[Section], list[Section]]:
         """How the team goes through the forward and the backward ops, each as a list of sections
-        (number of ops, whether to meet before them, rows).
+        (number of ops, whether to meet before them, rows, whether they are dealt out).
 
         Ops by rows, from one meeting to the next, leave a member alone with its rows. Where all of
         an op's rows are more than a cache holds, ``rows`` of them go through the ops of a section
         at a time. What weights an op has come anew for each such stretch, so one with many keeps
-        apart.
+        apart. Ops that are dealt out are a section, too: each goes to one member.
         """
         n = len(self.ops)
         return self._sections(self.ops, self.meets[:n]), self._sections(
@@ -131,9 +150,13 @@ class Planner:
         )
 
     def _sections(self, ops: list[Op], meets: list[bool], going_back: bool = False):
-        sections: list[tuple[int, bool, int]] = []
+        sections: list[Section] = []
         together = False  # may the next op join the last section?
-        for op, meet in zip(ops, meets, strict=True):
+        for i, (op, meet) in enumerate(zip(ops, meets, strict=True)):
+            if i in self.beside and not going_back:
+                count, met, _, _ = sections.pop()
+                sections.append((count + 1, met, 0, True))
+                continue
             by_rows = op.backward_by_rows if going_back else op.forward_by_rows
             tensors = (*op.inputs, *op.outputs)
             row = sum(t.size * t.itemsize for t in tensors if t.has_rows) * (1 + going_back)
@@ -141,12 +164,12 @@ class Planner:
             joins = by_rows and not op.holds_gil and weights <= FEW_WEIGHTS
             rows = max(1, STRETCH_BYTES // max(1, row)) if joins else 0
             if together and joins and not meet:
-                count, met, most = sections.pop()
-                sections.append((count + 1, met, min(most, rows)))
+                count, met, most, _ = sections.pop()
+                sections.append((count + 1, met, min(most, rows), False))
             else:
-                sections.append((1, meet, rows))
+                sections.append((1, meet, rows, False))
             together = joins
-        return [(count, meet, rows if count > 1 else 0) for count, meet, rows in sections]
+        return [(n, meet, rows if n > 1 else 0, dealt) for n, meet, rows, dealt in sections]
 
     def place(self, rows: int) -> list[Storage]:
         """A storage for each group of tensors, with its lifetime.

@@ -220,6 +220,48 @@ def test_training_has_the_same_bits_however_many_members_come(asked, rows, dtype
             same_bits(value, expected[name], f"{name}, {come} of {asked} members")
 
 
+# ---- ops that stand side by side are dealt out to the members ------------------------------------
+
+
+def both_directions(layer, merge_mode="concat"):
+    """Two recurrences of one x, then two of two inputs, then one that needs the one before it."""
+    x = nn.Input((12, 20))
+    both = nn.Bidirectional(layer, merge_mode=merge_mode)(x)
+    a, b = nn.GRU(17, return_sequences=True)(x), nn.RNN(33)(x)
+    deep = nn.LSTM(9)(nn.GRU(21, return_sequences=True)(a))
+    return randomize(nn.Model(x, nn.Concatenate()([both, b, deep]), seed=3))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("merge_mode", ["concat", "sum"])
+@pytest.mark.parametrize(
+    "layer", [nn.RNN(16), nn.LSTM(19), nn.GRU(40), nn.GRU(24, reset_after=False)], ids=repr
+)
+def test_recurrences_side_by_side_have_the_same_bits(layer, merge_mode, rows, team):
+    x = np.random.default_rng(rows).normal(size=(rows, 12, 20)).astype(np.float32)
+    lengths = [12, 5, 1][:rows]
+    found = []
+    for members in MEMBERS:
+        team(members)
+        model = both_directions(layer, merge_mode)
+        found.append([model(x), model.predict(x, lengths=lengths)])
+        plan = Plan(model.graph, model._parameters, "inference", rows)
+        plan.fill_arena(0xFF)  # NaN
+        found[-1].append(plan.infer(x))
+    for got in found:
+        for y, expected in zip(got, found[0], strict=True):
+            same_forward(y, expected)
+        same_forward(got[2], got[0])
+
+
+def test_only_what_needs_nothing_of_the_other_is_dealt_out(team):
+    team(2)
+    model = both_directions(nn.LSTM(16))
+    plan = Plan(model.graph, model._parameters, "inference", 1)
+    dealt = [section[0] for section in planner.Planner(plan).sections()[0] if section[3]]
+    assert dealt == [2, 2]
+
+
 # ---- sections: a few rows of a member go through several ops before the next ones ---------------
 
 
@@ -259,7 +301,7 @@ def test_the_rows_of_a_section_are_those_that_a_cache_holds(team):
     model.train_on_batch(np.zeros((64, 32, 32, 3), "float32"), np.zeros(64, int))
     (plan,) = model._plans.values()
     forward, backward = planner.Planner(plan).sections()
-    assert forward[0] == (4, False, planner.STRETCH_BYTES // (2 * 4 * 32 * 32 * 16))
+    assert forward[0] == (4, False, planner.STRETCH_BYTES // (2 * 4 * 32 * 32 * 16), False)
     assert (2, True) in [section[:2] for section in backward]  # pooling and activation
 
 

@@ -21,6 +21,7 @@ cdef struct Member:              # what a member tells the others, on a cache li
 cdef struct Section:             # of a pass: an op, or several by rows, between which nobody waits
     int first, end
     bint meets                   # at a barrier before it
+    bint dealt                   # its ops may be dealt out to the members
     Py_ssize_t rows              # that go through all of the ops before the next rows; 0: all rows
 
 
@@ -62,6 +63,7 @@ cdef class Executor:
     cdef int run(self, int phases, Py_ssize_t first, Py_ssize_t rows) noexcept nogil
     cdef void run_member(self, int member, int members) noexcept nogil
     cdef void run_section(self, const Section *section, Run *run, bint backward) noexcept nogil
+    cdef void deal_out(self, const Section *section, Run *run) noexcept nogil
     cdef bint any_bad(self, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
     cdef void commit_all(self) noexcept nogil

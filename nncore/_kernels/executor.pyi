@@ -22,8 +22,8 @@ class Executor:
         self,
         forward: list[Any],
         backward: list[Any],
-        forward_sections: list[tuple[int, bool, int]],
-        backward_sections: list[tuple[int, bool, int]],
+        forward_sections: list[tuple[int, bool, int, bool]],
+        backward_sections: list[tuple[int, bool, int, bool]],
         changes: Changes,
     ) -> None: ...
     def set_memory(

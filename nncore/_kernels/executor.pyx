@@ -29,13 +29,13 @@ cdef void **pointers(list objects) except NULL:
 
 
 cdef Section *sections(list described, Py_ssize_t ops) except NULL:
-    """(number of ops, meets, rows) each, as an array for C, to be freed."""
+    """(number of ops, meets, rows, dealt) each, as an array for C, to be freed."""
     cdef Section *found = <Section *> calloc(len(described) + 1, sizeof(Section))
     cdef int i, end = 0
     if found == NULL:
         raise MemoryError
-    for i, (count, meets, rows) in enumerate(described):
-        found[i] = Section(end, end + count, meets, rows)
+    for i, (count, meets, rows, dealt) in enumerate(described):
+        found[i] = Section(end, end + count, meets, dealt, rows)
         end += count
     assert end == ops
     return found
@@ -61,8 +61,8 @@ cdef class Executor:
 
     def set_ops(self, list forward, list backward, list forward_sections, list backward_sections,
                 Changes changes):
-        """The ops to run, in order, and their sections: (number of ops, meets, rows)."""
-        cdef int i
+        """The ops to run, in order, and their sections: (number of ops, meets, rows, dealt)."""
+        cdef int i, j
         self.owners, self.changes = (forward, backward), changes
         self.gathers = [op for op in forward if isinstance(op, Gather)]
         self.forwards, self.backwards = <int> len(forward_sections), <int> len(backward_sections)
@@ -83,7 +83,11 @@ cdef class Executor:
         preparing = [op for op in forward if op.prepares]
         self.preparing, self.prepare_count = pointers(preparing), <int> len(preparing)
         self.work = sum([op.work for op in forward])
-        self.divided = sum([op.work for op in forward if not op.undivided])
+        self.divided = 0
+        for i in range(self.forwards):
+            for j in range(self.forward_sections[i].first, self.forward_sections[i].end):
+                if self.forward_sections[i].dealt or not forward[j].undivided:
+                    self.divided += forward[j].work
         self.uses_blas = any([op.uses_blas for op in forward])
         self.alone = any([op.holds_gil for op in forward])
 
@@ -181,6 +185,9 @@ cdef class Executor:
         cdef int whole = run.member, members = run.members
         if section.meets:
             threads.barrier(members)
+        if section.dealt and members <= section.end - section.first:
+            self.deal_out(section, run)
+            return
         if section.rows and run.rows > section.rows * members:
             pieces = <int> ((run.rows - 1) // (section.rows * members) + 1)
             run.members *= pieces
@@ -193,6 +200,16 @@ cdef class Executor:
                     (<Op> self.forward_ops[op]).forward(run)
             run.member += 1
         run.member, run.members = whole, members
+
+    cdef void deal_out(self, const Section *section, Run *run) noexcept nogil:
+        """The forward ops of a section, each to one member, for which there are no others."""
+        cdef Run alone = run[0]
+        cdef int op = section.first + run.member
+        alone.member, alone.members, alone.asked, alone.slots = 0, 1, 1, run.scratch
+        while op < section.end:
+            (<Op> self.forward_ops[op]).forward(&alone)
+            op += run.members
+        run.bad = alone.bad
 
     cdef bint any_bad(self, int members) noexcept nogil:
         """Whether an op of any member refused its data: then gradients stay what they were."""

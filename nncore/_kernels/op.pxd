@@ -40,7 +40,7 @@ cdef class Op:
     # Facts that the planner reads; an op sets them when it is made.
     cdef public bint forward_by_rows, backward_by_rows
     cdef public bint backward_reads_x, backward_reads_y
-    cdef public bint in_place, undivided
+    cdef public bint in_place, undivided, dealt
     cdef public bint holds_gil, uses_blas, commits, prepares
     cdef public double work
     cdef public Py_ssize_t scratch_size, steps

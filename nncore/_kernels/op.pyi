@@ -43,6 +43,7 @@ class Op:
     backward_reads_y: bool
     in_place: bool
     undivided: bool
+    dealt: bool
     holds_gil: bool
     uses_blas: bool
     commits: bool

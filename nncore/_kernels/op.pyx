@@ -56,6 +56,8 @@ cdef class Op:
     - ``in_place``: the first output may take the memory of the first input, forward and back;
     - ``work``: floating-point operations for one row, forward, which size the team;
     - ``undivided``: one member does all of it, so it is no reason for others to come;
+    - ``dealt``: where several such ops follow one another and none reads what another writes, they
+      may be dealt out to the members, each to one that runs it as if it were alone;
     - ``steps``: it goes over all rows step by step, so many times, each on a part of a row;
     - ``scratch_size``: bytes of working memory for each member;
     - ``saved``: tensors of its own that live from its forward to its backward pass;
