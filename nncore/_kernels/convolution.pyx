@@ -30,8 +30,13 @@ from nncore._kernels.convolution_choice cimport Description, bias_data, weight_d
 from nncore._kernels.convolution_passes cimport tiles, units
 from nncore._kernels.finishing cimport finishing
 from nncore._kernels.op cimport UNIT, Run, adds, share
-from nncore._kernels.products cimport finish_piece, gemm, sum_rows, winograd_weight
+from nncore._kernels.products cimport (finish_piece, gemm, gemm_packed, sum_rows,
+                                       winograd_weight)
 from nncore._kernels.simd cimport conv_pass, f32, f64, finish, isize, real
+
+cdef enum:
+    FINISHED = 64 << 10  # bytes of a product that are finished at a time: they are in L2 still,
+    FEWEST_PIXELS = 128  # but so many pixels that reading the weights again for them costs little
 
 
 cdef class Convolution(Description):
@@ -82,13 +87,33 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1, <const real *> weight_data(op),
-             1, p.C, end - begin, p.O, p.C, add, bias, run.scratch)
-        if f != NULL:
-            finish_piece(f, map, begin * p.O, (end - begin) * p.O)
+        if op.packed_weight is None:
+            gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1,
+                 <const real *> weight_data(op), 1, p.C, end - begin, p.O, p.C, add, bias,
+                 run.scratch)
+            if f != NULL:
+                finish_piece(f, map, begin * p.O, (end - begin) * p.O)
+        else:
+            multiply_pixels(op, run, map, image, bias, begin, end, add, f)
     else:
         run_pass(op, run, p, map, image, bias, by_images, add, f,
                  NULL if op.packed_weight is None else op.packed_weight.data)
+
+
+cdef void multiply_pixels(Convolution op, Run *run, real *map, const real *image,
+                          const real *bias, isize begin, isize end, bint add,
+                          const finish *f) noexcept nogil:
+    """The product with packed weights, finished piece by piece."""
+    cdef isize O = op.ahead.O, C = op.ahead.C, n, pixels = end - begin
+    if f != NULL:
+        pixels = max(FEWEST_PIXELS, FINISHED // (O * sizeof(real)))
+    while begin < end:
+        n = min(pixels, end - begin)
+        gemm_packed(map + begin * O, O, image + begin * C, C, <const real *> op.packed_weight.data,
+                    op.most, n, O, C, add, bias, run.scratch)
+        if f != NULL:
+            finish_piece(f, map, begin * O, n * O)
+        begin += n
 
 
 cdef void run_up(Convolution op, Run *run, real *image, const real *map, const real *bias,

@@ -16,6 +16,7 @@ cdef class Description(Finishing):
     cdef Algorithm chosen
     cdef isize slots          # members that scratch has room for
     cdef isize channels       # of y
+    cdef isize most           # pixels of all maps
     cdef isize sums, bias_sums  # bytes of a piece's sums: of weights, of biases
     cdef isize packed         # bytes of packed weights at most
     cdef isize beside         # pixels whose filters lie side by side in a vector

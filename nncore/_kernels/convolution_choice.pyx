@@ -15,7 +15,7 @@ from nncore._kernels.convolution_passes cimport (down_pass, set_blocks, up_pass,
                                                  winograd_is_faster)
 from nncore._kernels.finishing cimport Finishing
 from nncore._kernels.op cimport Op, Tensor
-from nncore._kernels.products cimport gemm_scratch
+from nncore._kernels.products cimport gemm_pack, gemm_packed_size, gemm_scratch
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, isize, real,
                                    vector_bytes)
 
@@ -80,10 +80,14 @@ cdef class Description(Finishing):
         self.work = 2.0 * p.OH * p.OW * weight.size
         self.backward_by_rows = False
         self.beside = 1
+        self.most = rows * p.OH * p.OW
         self.choose(rows)
         keep = False
         if self.packs_all():
-            sizes(self.chosen, &self.ahead, self.is_double, &elements, &scratch)
+            if self.chosen == PRODUCT:
+                elements = gemm_packed_size(self.is_double, p.O, p.C)
+            else:
+                sizes(self.chosen, &self.ahead, self.is_double, &elements, &scratch)
             keep = keeps is not None and keeps(elements * y.itemsize)
             if keep or self.beside > 1:
                 self.keep(elements)
@@ -109,7 +113,7 @@ cdef class Description(Finishing):
 
     cdef bint packs_all(self):
         """Whether there is one packing of the weights for the whole forward pass."""
-        return (self.chosen not in (PLAIN, PRODUCT) and not self.transposed and not self.wide)
+        return self.chosen != PLAIN and not self.transposed and not self.wide
 
     def keep(self, isize elements):
         self.packed_weight = Tensor((elements,), self.y.itemsize, None, None, False)
@@ -282,4 +286,7 @@ cdef void pack_all(Description op, real *_) noexcept nogil:
                            + n * (p.stride_w // op.beside) * p.C,
                            weight + (o * p.KH + i) * window, window * sizeof(real))
         weight = wide
-    pack(op.chosen, p, <real *> op.packed_weight.data, weight)
+    if op.chosen == PRODUCT:
+        gemm_pack(<real *> op.packed_weight.data, weight, 1, p.C, p.O, p.C, op.most, 0, 1)
+    else:
+        pack(op.chosen, p, <real *> op.packed_weight.data, weight)

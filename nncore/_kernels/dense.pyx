@@ -10,8 +10,9 @@ from nncore._kernels cimport blas
 from nncore._kernels.finishing cimport Finishing, finishing
 from nncore._kernels.op cimport UNIT, Run, Tensor, adds, share
 from nncore._kernels.products cimport (finish_piece, gemm, gemm_dot, gemm_pack, gemm_packed,
-                                       gemm_scratch, gemm_short, gemv, sum_rows)
-from nncore._kernels.simd cimport f32, f64, finish, isize, real, vector_bytes
+                                       gemm_packed_size, gemm_scratch, gemm_short, gemv,
+                                       sum_rows)
+from nncore._kernels.simd cimport finish, isize, real, vector_bytes
 
 cdef enum:
     FEW_COLUMNS = 64    # below, sharing columns would leave vectors half empty
@@ -139,9 +140,7 @@ cdef class Dense(Finishing):
         self.scratch_size = elements * y.itemsize
 
     def keep(self):
-        cdef isize size
-        size = (f64.gemm_packed_size(self.O, self.I) if self.is_double
-                else f32.gemm_packed_size(self.O, self.I))
+        cdef isize size = gemm_packed_size(self.is_double, self.O, self.I)
         self.packed_weight = Tensor((size,), self.y.itemsize, None, None, False)
         self.kept = (self.packed_weight,)
         self.prepares = self.units_by_rows = True

@@ -76,6 +76,10 @@ cdef inline void winograd_weight(const conv_pass *p, real *dw, const real *dy, c
 # Products with a B that is packed once and used often: of recurrent layers at each step, of others
 # in inference.
 
+cdef inline isize gemm_packed_size(bint is_double, isize N, isize K) noexcept nogil:
+    return f64.gemm_packed_size(N, K) if is_double else f32.gemm_packed_size(N, K)
+
+
 cdef inline void gemm_pack(real *packed, const real *b, isize brs, isize bcs, isize N, isize K,
                            isize most, isize part, isize parts) noexcept nogil:
     if real is float:
