@@ -94,6 +94,25 @@ def test_residual_additions_are_fused(plain, team, algorithm, members, dtype):
         convolution_choice.force(None)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_products_are_finished_piece_by_piece(plain, team, members, dtype):
+    """1x1 convolutions of more pixels than stay in a cache until they are finished."""
+    team(members)
+    x = np.random.default_rng(0).standard_normal((3, 31, 33, 70)).astype(dtype)
+    body = [nn.Conv2D(70, 1), nn.BatchNormalization()]
+    layers = [nn.Input(x.shape[1:]), nn.Residual(body, activation="relu")]
+    model = randomized(nn.Sequential(layers, dtype=dtype))
+    assert ops(model) == ["Convolution"]
+    for _ in range(2):
+        for rows in (1, 3):
+            tolerance = 1e-12 if dtype == "float64" else 2e-5
+            np.testing.assert_allclose(
+                model(x[:rows]), plain(model, x[:rows]), tolerance, tolerance
+            )
+        model.params["0.body.0.weight"][...] *= 2  # what was packed is no longer true
+
+
 def test_what_is_fused_runs_as_one_op():
     def after(*layers):
         return ops(nn.Sequential([nn.Input((8, 8, 4)), nn.Conv2D(4, 3, padding="same"), *layers]))
