@@ -96,7 +96,7 @@ class R2(Metric):
         self._mean += step * (added / total)
         self._error += weights @ (truth - guess) ** 2
         self._weight = total
-        self._examples += len(truth)
+        self._examples += int((weights > 0).sum())
 
     def result(self) -> float:
         if self._examples < 2:

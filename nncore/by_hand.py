@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ class ByHand:
     _input_arrays: Callable[[Any], list[np.ndarray]]
     _needs_compile: Callable[[str], None]
     _plan: Callable[..., Plan]
-    _exclusive: Callable[[], contextlib.AbstractContextManager[None]]
+    _exclusive: Any
     __call__: Callable[..., Any]
 
     def forward(self, x: Any, training: bool = True, lengths: Any = None) -> Any:

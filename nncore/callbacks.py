@@ -327,7 +327,8 @@ def check_monitors(callbacks: tuple[Callback, ...], names: list[str], validated:
         if isinstance(monitor, str) and monitor.startswith("val_") and not validated:
             raise ValueError(
                 f"fit: {type(callback).__name__} monitors {monitor!r}, but there are no validation "
-                f"data: give validation_data or validation_split, or monitor {monitor[4:]!r}"
+                "data: give validation_data or validation_split, or monitor "
+                f"{' or '.join(map(repr, names))}"
             )
         if all(type(other) in ours for other in callbacks):
             if isinstance(monitor, str):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +31,7 @@ class Compiling:
     _shuffling: Any  # the state of a generator
     _passes: int
     _ready: Callable[[str], Graph]
-    _begin_training: Callable[[], None]
-    _end_training: Callable[[], None]
+    _exclusive: Any
     _set_optimizer: Callable[[Any], None]
     _forward_plan: Plan | None
 
@@ -111,15 +109,6 @@ class Compiling:
         update.bind(p.values, p.gradients, self._moments)
         self._update = update
         self._plans.clear()
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One thread trains a model at a time."""
-        self._begin_training()
-        try:
-            yield
-        finally:
-            self._end_training()
 
     # ---- the state of training ---------------------------------------------------------------
 

@@ -163,14 +163,14 @@ def examples(
     owner: str,
     shapes: Shapes,
     losses: Sequence[Loss],
-    finite: bool,
+    finite: np.dtype | None,
     lengths: np.ndarray | None,
 ) -> Examples:
     """Checks everything about a data set before anything runs. inputs: see `input_arrays`.
 
-    ``finite``: also that arrays in memory have no NaN; memory-mapped files, which that would read
-    twice, are checked batch by batch in any case. lengths: what is beyond a sequence's end may be
-    anything, in files but for what would be no number or no class.
+    ``finite``: also that arrays in memory are finite as numbers of that dtype; memory-mapped files,
+    which that would read twice, are checked batch by batch in any case. lengths: what is beyond a
+    sequence's end may be anything, in files but for what would be no number or no class.
     """
     rows = len(inputs[0])
     if y is None:
@@ -187,8 +187,8 @@ def examples(
             if lengths is not None and shapes.in_steps[i] and not _is_mapped(target):
                 classes = losses[i].of_classes and target.shape[1:] == shapes.outputs[i]
                 target = without_padding(target, lengths, classes)
-            if finite and not _is_mapped(target) and not all_finite(target):
-                raise ValueError("NaN or infinite numbers")
+            if finite and not _is_mapped(target) and not all_finite(target, finite):
+                raise ValueError(f"NaN, infinite or too large numbers for {finite}")
             losses[i].check(target, shapes.outputs[i])
         except ValueError as error:
             raise ValueError(
@@ -199,18 +199,19 @@ def examples(
         inputs = [clean_input(x, i, shapes, lengths) for i, x in enumerate(inputs)]
     if finite:
         for i, array in enumerate(inputs):
-            if not _is_mapped(array) and not all_finite(array):
+            if not _is_mapped(array) and not all_finite(array, finite):
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
-                bad = next((r for r in range(rows) if not np.isfinite(array[r]).all()), 0)
+                bad = next((r for r in range(rows) if not all_finite(array[r], finite)), 0)
                 raise ValueError(
-                    f"{owner}: received NaN or infinity in {what}, first in row {bad}; training "
-                    "needs finite numbers: clean the data or drop such rows"
+                    f"{owner}: received NaN, infinity or too large numbers for {finite} in {what}, "
+                    f"first in row {bad}; training needs finite numbers: clean or scale the data, "
+                    "or drop such rows"
                 )
             table = shapes.tables[i]
             if table is not None and not _is_mapped(array):
                 what = "x" if len(inputs) == 1 else f"x[{i}]"
                 _check_lookups(what, array, *table)
-    weight = _weights(owner, rows, sample_weight, shapes.outputs)
+    weight = _weights(owner, rows, sample_weight, shapes.outputs, finite)
     return Examples(inputs, targets, weight, tuple(target_shapes), lengths, shapes.in_steps)
 
 
@@ -234,7 +235,7 @@ def _check_lookups(what: str, x: np.ndarray, layer: str, rows: int) -> None:
             )
 
 
-def _weights(owner, rows, sample_weight, outputs):
+def _weights(owner, rows, sample_weight, outputs, finite):
     """One weight for each row (or row and time step), or None."""
     if sample_weight is None:
         return None
@@ -248,10 +249,10 @@ def _weights(owner, rows, sample_weight, outputs):
             f"{owner}: received sample_weight of shape {weight.shape}; expected "
             + " or ".join(map(str, expected))
         )
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+    if not (all_finite(weight, finite or weight.dtype) and (weight >= 0).all()):
         raise ValueError(
-            f"{owner}: received sample_weight with NaN, infinity or numbers below 0; expected "
-            "finite ones >= 0"
+            f"{owner}: received sample_weight with NaN, infinity, too large numbers or numbers "
+            "below 0; expected finite ones >= 0"
         )
     return weight
 

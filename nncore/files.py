@@ -177,6 +177,9 @@ def _fill(model: Any, tensors: dict[str, np.ndarray]) -> None:
         if values is not tensors[name] and (np.isinf(values) & ~np.isinf(tensors[name])).any():
             raise ValueError(f"{name!r} has numbers too large for this model's {model.dtype}")
     for name, view in own.items():
+        if not view.flags.writeable:
+            raise ValueError(f"{name!r} cannot take it: this model's is set to read-only")
+    for name, view in own.items():
         view[...] = cast[name]
 
 
@@ -315,5 +318,6 @@ def _as_json(value: Any) -> Any:
         return value.item()
     raise TypeError(
         f"save: {value!r} cannot be written to a file; use a name or an object of nncore in its "
-        "place"
+        "place (of a learning rate that is a function, a schedule of nn.schedules); save_weights "
+        "does without"
     )

@@ -127,10 +127,15 @@ class Fit:
         first batch."""
         if self.number == 0:
             plan.reset()
-        elif (plan, width) != self._before:
+        elif width != self._before[1]:
             raise ValueError(
                 "fit: received batches of different numbers of rows with stateful=True; expected "
                 "as many in each, for a row goes on where the same row of the batch before ended"
+            )
+        elif plan != self._before[0]:
+            raise ValueError(
+                "fit: received lengths or sample_weight with some batches and not with others, and "
+                "stateful=True; expected them with all batches, or with none"
             )
         self._before = plan, width
 
@@ -219,7 +224,7 @@ def split(
             raise ValueError("fit: LBFGS needs the whole data set as arrays, not batches")
         return x, _validation(model, validation_data, None)
     shapes = model._shapes_for(x)
-    train = model._examples(x, y, sample_weight, finite=True, shapes=shapes, lengths=lengths)
+    train = model._examples(x, y, sample_weight, finite=model.dtype, shapes=shapes, lengths=lengths)
     three = isinstance(validation_data, tuple) and len(validation_data) == 3
     if lengths is not None and three and validation_data[2] is not None:
         raise ValueError(
@@ -260,7 +265,7 @@ def _validation(model: Training, given: Any, shapes: Shapes | None) -> Any:
             )
         x, y, weight, lengths = unpack_batch(given, "fit")
         try:
-            return model._examples(x, y, weight, finite=True, shapes=shapes, lengths=lengths)
+            return model._examples(x, y, weight, finite=model.dtype, shapes=shapes, lengths=lengths)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
     if not batches:

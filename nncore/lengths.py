@@ -31,7 +31,8 @@ def lengths_of(
             f"{owner}: received lengths of shape {found.shape} and dtype {found.dtype}; expected "
             f"({rows},), or a padding mask of True and False (mask.astype(bool))"
         )
-    if found.dtype.kind == "b":
+    masked = found.dtype.kind == "b"
+    if masked:
         found = _of_mask(owner, found, x, what)
     elif found.dtype.kind == "f":
         raise TypeError(f"{owner}: received lengths of dtype {found.dtype}; expected integers")
@@ -43,8 +44,9 @@ def lengths_of(
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"{owner}: received length {found[row]} in row {row}; expected 1 to {steps}, the steps "
-            f"that {what} is padded to"
+            f"{owner}: received {'a mask' if masked else 'lengths'} with {found[row]} steps in row "
+            f"{row}; expected 1 to {steps}, which {what} is padded to: leave out rows that have no "
+            "steps, and pad x to the longest"
         )
     return found.astype(np.int64)  # a copy: what was checked is what is used
 

@@ -96,8 +96,8 @@ def get_include() -> str:
 
 
 def _start() -> None:
-    asked = os.environ.get("NNCORE_NUM_THREADS")
-    if asked is None:
+    asked = os.environ.get("NNCORE_NUM_THREADS", "").strip()
+    if not asked:  # or empty, as other libraries take it
         threads.configure(processors(), processors())
         return
     if not asked.isdecimal() or int(asked) < 1:

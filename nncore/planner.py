@@ -107,15 +107,18 @@ class Planner:
         self.written = written
 
     def _find_dealt(self) -> set[int]:
-        """The places of forward ops that are dealt out together with the op before them."""
+        """The places of forward ops that are dealt out together with the op before them: those of
+        about as much work, or a member would wait for the other."""
         found: set[int] = set()
         written: set[Tensor] = set()  # by the ops that the next one would be together with
+        work = 0.0  # of the first of them
         for i, op in enumerate(self.ops):
             reads = {root(x) for x in op.inputs}
-            if op.dealt and i and self.ops[i - 1].dealt and not reads & written:
+            alike = 0.8 * work <= op.work <= 1.25 * work
+            if op.dealt and i and self.ops[i - 1].dealt and alike and not reads & written:
                 found.add(i)
             else:
-                written = set()
+                written, work = set(), op.work
             written |= {root(y) for y in op.outputs}
         return found
 
@@ -142,7 +145,8 @@ class Planner:
         Ops by rows, from one meeting to the next, leave a member alone with its rows. Where all of
         an op's rows are more than a cache holds, ``rows`` of them go through the ops of a section
         at a time. What weights an op has come anew for each such stretch, so one with many keeps
-        apart. Ops that are dealt out are a section, too: each goes to one member.
+        apart. Ops that may be dealt out are a section, too: each goes to one member, if all
+        members then have as many.
         """
         n = len(self.ops)
         return self._sections(self.ops, self.meets[:n]), self._sections(

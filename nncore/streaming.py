@@ -173,6 +173,12 @@ class StatefulPlan(Plan):
     def states_before(self, layer: Layer, given: Sequence[Tensor], count: int, units: int) -> Any:
         if given:
             return given
+        if getattr(layer, "go_backwards", False):
+            raise ValueError(
+                f"{self.where(layer)}: it goes backwards, so that the batch before does not end "
+                "where it begins; expected for stateful=True layers that take the steps as they "
+                "come"
+            )
         found = []
         for _ in range(count):
             y = self.tensor((units,))
@@ -202,7 +208,8 @@ class Streaming:
     _steppers: dict[int, list[Stepping]]
 
     def step(self, x: Any, state: Any = None) -> tuple[Any, tuple[np.ndarray, ...]]:
-        """One step of sequences as they come: (y, state), equal to the whole sequence's.
+        """One step of sequences as they come: (y, state), those of the whole sequence up to
+        rounding.
 
         x: (rows, *shape of one step). state: None before the first step, then what the step
         before returned: a tuple of arrays (rows, units), for each recurrent layer its h and, of an

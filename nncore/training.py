@@ -38,11 +38,12 @@ class Training(Compiling):
         x,
         y,
         sample_weight=None,
-        finite=False,
+        finite=None,
         shapes=None,
         lengths=None,
     ) -> data.Examples:
-        """Checked data; the model is not changed, not even built, by data that are refused."""
+        """Checked data; the model is not changed, not even built, by data that are refused here.
+        finite: None, or the dtype in which all numbers must be: see `data.examples`."""
         shapes = shapes or self._shapes_for(x)
         outputs = len(shapes.outputs)
         if len(self._losses) != outputs:  # a network that had no shapes when it was compiled

@@ -319,6 +319,19 @@ def test_weights_that_do_not_fit_change_nothing(layers, words, tmp_path):
     assert same(model, before)
 
 
+def test_weights_that_are_set_to_read_only_are_not_half_loaded(tmp_path):
+    classifier().save_weights(tmp_path / "w")
+    model = classifier()
+    for view in model.params.values():
+        view += 1
+    before = copy.deepcopy(model)
+    *_, last = model.params.values()
+    last.flags.writeable = False
+    with pytest.raises(ValueError, match=r"w: '.*' cannot take it: .* read-only"):
+        model.load_weights(tmp_path / "w")
+    assert same(model, before)
+
+
 def test_a_file_of_weights_is_no_model(tmp_path):
     classifier().save_weights(tmp_path / "w")
     with pytest.raises(ValueError, match="no nncore model.*load_weights"):

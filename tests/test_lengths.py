@@ -409,9 +409,13 @@ def test_lengths_that_are_written_over_during_fit_change_nothing():
 @pytest.mark.parametrize(
     "lengths, error, words",
     [
-        ([1, 2, STEPS + 1], ValueError, f"received length {STEPS + 1} in row 2; expected 1 to"),
-        ([1, 0, 2], ValueError, "received length 0 in row 1"),
-        ([1, 2, -3], ValueError, "received length -3 in row 2"),
+        (
+            [1, 2, STEPS + 1],
+            ValueError,
+            f"received lengths with {STEPS + 1} steps in row 2; expected 1 to",
+        ),
+        ([1, 0, 2], ValueError, "received lengths with 0 steps in row 1"),
+        ([1, 2, -3], ValueError, "received lengths with -3 steps in row 2"),
         ([1, 2], ValueError, r"lengths of shape \(2,\) for 3 rows"),
         ([[1], [2], [3]], ValueError, r"lengths of shape \(3, 1\)"),
         ([1.0, 2.0, 3.0], TypeError, "lengths of dtype float64; expected integers"),
@@ -420,7 +424,7 @@ def test_lengths_that_are_written_over_during_fit_change_nothing():
         (["a", "b", "c"], TypeError, "lengths: received an array of dtype"),
         (np.ones((3, 2), bool), ValueError, r"a mask .* of shape \(3, 2\)"),
         (np.eye(3, STEPS, 1, dtype=bool), ValueError, "a mask with a gap in row 0.*numpy.roll"),
-        (np.zeros((3, STEPS), bool), ValueError, "received length 0 in row 0"),
+        (np.zeros((3, STEPS), bool), ValueError, "received a mask with 0 steps in row 0"),
     ],
 )
 def test_wrong_lengths_are_refused(lengths, error, words):
@@ -505,7 +509,7 @@ def test_lengths_are_those_of_the_input_that_a_recurrent_layer_goes_through(orde
     np.testing.assert_array_equal(model.forward(given(x, more), lengths=lengths), found)
     loss = model.evaluate(given(x, more), found, lengths=lengths)["loss"]
     assert loss < 1e-20
-    with pytest.raises(ValueError, match=f"expected 1 to {STEPS}, the steps that x.[01]. is"):
+    with pytest.raises(ValueError, match=f"expected 1 to {STEPS}, which x.[01]. is"):
         model(given(x, more), lengths=[STEPS + 1] * len(x))
 
 

@@ -194,6 +194,12 @@ def test_r2_of_an_output_that_never_varies(sk, target):
     assert np.isnan(value(metrics.R2(), y[:1], y[:1]))
 
 
+@pytest.mark.parametrize("cuts", [(0, None), (0, 1, None)])
+def test_r2_counts_no_example_without_weight(cuts):
+    y = np.array([1.0, 2.0])
+    assert np.isnan(value(metrics.R2(), y, y, np.array([1.0, 0.0]), cuts))
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_reset_copy_pickle_and_the_empty_metric(name, rng):
     y, p, _ = yes_or_no(rng)

@@ -14,6 +14,7 @@ import pytest
 
 import nncore as nn
 from nncore import sequential
+from nncore.machine import processors
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(256, 64)).astype(np.float32)
@@ -199,6 +200,31 @@ def test_ctrl_c_ends_fit_and_leaves_a_usable_model(optimizer, company):
     python(TRAIN_UNTIL_INTERRUPTED, optimizer, company)
 
 
+INTERRUPTED_AGAIN_AND_AGAIN = """
+    import random, signal, numpy as np, nncore as nn
+    model = nn.Sequential([nn.Input((6,)), nn.Dense(3)], seed=0)
+    model.compile("adam", "mse")
+    x, dy = np.ones((8, 6)), np.ones((8, 3))
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    moment = random.Random(0).uniform
+    for _ in range(4000):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, moment(2e-5, 4e-4))
+            while True:
+                model.forward(x)
+                model.backward(dy)
+                model.apply_gradients()
+        except KeyboardInterrupt:
+            pass
+        model.train_on_batch(x, dy)
+        model.compile("adam", "mse")
+"""
+
+
+def test_no_moment_for_ctrl_c_locks_a_model():
+    python(INTERRUPTED_AGAIN_AND_AGAIN)
+
+
 # ---- the process around a run --------------------------------------------------------------------
 
 
@@ -261,7 +287,7 @@ def test_the_import_brings_only_what_it_needs():
     python(code)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.5", "2 threads"])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "2 threads"])
 def test_the_variable_for_threads_must_be_a_number(text):
     code = """
         try:
@@ -273,7 +299,10 @@ def test_the_variable_for_threads_must_be_a_number(text):
     assert "NNCORE_NUM_THREADS" in said and repr(text) in said and "positive integer" in said
 
 
-@pytest.mark.parametrize(("text", "expected"), [("1", "1"), ("3", "3"), ("007", "7")])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", "1"), (" 3", "3"), ("007", "7"), ("", str(processors()))],
+)
 def test_the_variable_for_threads(text, expected):
     code = "import nncore as nn; print(nn.get_num_threads())"
     assert python(code, NNCORE_NUM_THREADS=text).strip() == expected

@@ -295,7 +295,11 @@ def built(layer, *shapes, **options):
         (lambda: nn.GRU(3, dropout=1.0), ValueError, "GRU: dropout must be in"),
         (lambda: nn.GRU(3, return_state=1), TypeError, "GRU: return_state must be True or False"),
         (lambda: built(nn.LSTM(3), (4,)), ValueError, r"received an input of shape \(4,\).*steps"),
-        (lambda: built(nn.LSTM(3), (4, 2), (3,)), ValueError, "received 2 inputs.*2 initial"),
+        (
+            lambda: built(nn.LSTM(3), (4, 2), (3,)),
+            ValueError,
+            "received 2 inputs.*an initial h and c",
+        ),
         (
             lambda: built(nn.GRU(3), (4, 2), (5,)),
             ValueError,

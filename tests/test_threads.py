@@ -262,6 +262,15 @@ def test_only_what_needs_nothing_of_the_other_is_dealt_out(team):
     assert dealt == [2, 2]
 
 
+def test_only_what_takes_about_as_long_is_dealt_out(team):
+    """Else one member would wait for the other; it had better help."""
+    team(2)
+    x = nn.Input((12, 20))
+    model = nn.Model(x, nn.Concatenate()([nn.GRU(64)(x), nn.RNN(8)(x)]), seed=0)
+    plan = Plan(model.graph, model._parameters, "inference", 1)
+    assert not any(section[3] for section in planner.Planner(plan).sections()[0])
+
+
 # ---- sections: a few rows of a member go through several ops before the next ones ---------------
 
 

@@ -83,13 +83,34 @@ def test_a_mapped_file_is_not_read_through_beforehand(tmp_path, monkeypatch):
     mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=X.shape)
     mapped[...] = X
     checked = []
-    monkeypatch.setattr(data, "all_finite", lambda array: checked.append(array) or True)
+    monkeypatch.setattr(data, "all_finite", lambda array, dtype: checked.append(array) or True)
     classifier().fit(mapped, LABELS)
     assert not any(np.shares_memory(array, mapped) for array in checked)
     mapped[41, 2] = np.nan
     model = classifier()
     with pytest.raises(ValueError, match="x: received NaN"):  # found when its batch comes
         model.fit(mapped, LABELS)
+
+
+@pytest.mark.parametrize("number", [1e39, -1e39, np.longdouble("1e300"), 3.4028235677973366e38])
+@pytest.mark.parametrize("where", ["x", "sample_weight", "validation"])
+def test_what_is_too_large_for_the_model_is_refused_before_training(number, where):
+    """Numbers that are finite, but not as float32."""
+    model = classifier()
+    before = {name: view.copy() for name, view in model.params.items()}
+    x, weight = X.astype(type(number)), np.ones(len(X), type(number))
+    x[41, 2] = number
+    weight[41] = abs(number)
+    arguments = {
+        "x": (x, LABELS),
+        "sample_weight": (X, LABELS, 32, 1, None, 0.0, True, weight),
+        "validation": (X, LABELS, 32, 1, (x, LABELS)),
+    }[where]
+    with pytest.raises(ValueError, match="too large numbers"):
+        model.fit(*arguments, verbose=False)
+    assert all(np.array_equal(before[name], view) for name, view in model.params.items())
+    x[41, 2] = 3.4028235677973362e38  # rounds to the largest float32
+    model._examples(x, LABELS, finite=model.dtype)
 
 
 # ---- iterables of batches ------------------------------------------------------------------------

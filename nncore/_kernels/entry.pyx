@@ -32,6 +32,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
+cdef class Exclusive:
+    """Marks a model as in training. Compiled, for there Ctrl-C is not heard: in Python it could be
+    between the mark and the `try` that takes it back, and the model would stay in training."""
+    cdef Entry model
+
+    def __init__(self, Entry model not None):
+        self.model = model
+
+    def __enter__(self):
+        """RuntimeError if another thread trains the model."""
+        if self.model.in_training == process:
+            raise RuntimeError(
+                "this model is being trained by another thread (or by the fit that this is called "
+                "from): train copies, or one after the other")
+        self.model.in_training = process
+        self.model.training_thread = PyThread_get_thread_ident()
+
+    def __exit__(self, *_):
+        self.model.in_training = 0
+
+
 cdef class Entry:
     """The base of Model: its plans that are ready to run."""
     cdef list first, more             # idle inference plans by the bit length of their capacity
@@ -84,17 +105,9 @@ cdef class Entry:
             raise ValueError(f"a plan for 2**{size} rows")
         self.put(size, plan)
 
-    def _begin_training(self):
-        """Marks the model as in training; RuntimeError if another thread trains it."""
-        if self.in_training == process:
-            raise RuntimeError(
-                "this model is being trained by another thread (or by the fit that this is called "
-                "from): train copies, or one after the other")
-        self.in_training = process
-        self.training_thread = PyThread_get_thread_ident()
-
-    def _end_training(self):
-        self.in_training = 0
+    def _exclusive(self):
+        """`with` this, one thread at a time trains the model."""
+        return Exclusive(self)
 
     @property
     def training(self):

@@ -21,7 +21,7 @@ cdef struct Member:              # what a member tells the others, on a cache li
 cdef struct Section:             # of a pass: an op, or several by rows, between which nobody waits
     int first, end
     bint meets                   # at a barrier before it
-    bint dealt                   # its ops may be dealt out to the members
+    bint dealt                   # its ops may be dealt out to the members, as many to each
     Py_ssize_t rows              # that go through all of the ops before the next rows; 0: all rows
 
 

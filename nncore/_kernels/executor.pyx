@@ -185,7 +185,7 @@ cdef class Executor:
         cdef int whole = run.member, members = run.members
         if section.meets:
             threads.barrier(members)
-        if section.dealt and members <= section.end - section.first:
+        if section.dealt and (section.end - section.first) % members == 0:
             self.deal_out(section, run)
             return
         if section.rows and run.rows > section.rows * members:

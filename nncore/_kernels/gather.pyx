@@ -18,6 +18,8 @@ from nncore._kernels.simd cimport f32, f64, isize, real
 cdef enum:
     STRETCH = 1 << 16  # numbers of an array that NumPy looks at together
 
+cdef double BEYOND_FLOAT = 3.4028235677973366e38  # 2^128 - 2^103: rounds to infinity, less does not
+
 ctypedef fused number:
     float
     double
@@ -191,15 +193,29 @@ cdef void gather(Gather op, Run *run, real *_) noexcept nogil:
         run.bad = run.bad or op.number
 
 
-def all_finite(array):
-    """Whether an array of numbers has neither NaN nor infinity."""
+cdef bint fits_float(const double *x, isize n) noexcept nogil:
+    """Whether x becomes neither NaN nor infinity as float."""
+    cdef isize i
+    cdef isize beyond = 0
+    for i in range(n):
+        beyond += not (-BEYOND_FLOAT < x[i] < BEYOND_FLOAT)
+    return beyond == 0
+
+
+def all_finite(array, dtype):
+    """Whether an array of numbers has neither NaN nor infinity, nor what is infinite as float32 or
+    float64, the ``dtype``."""
     cdef Array found
+    cdef bint is_double = dtype == numpy.float64
     if array.dtype.kind != "f":
         return True
     if look(array, &found) and found.kind == FLOAT:
         return bool(f32.all_finite(<const float *> found.data, array.size))
     if look(array, &found) and found.kind == DOUBLE:
-        return bool(f64.all_finite(<const double *> found.data, array.size))
+        return bool(f64.all_finite(<const double *> found.data, array.size) if is_double
+                    else fits_float(<const double *> found.data, array.size))
     rows = numpy.atleast_1d(array)
     step = max(1, STRETCH * len(rows) // max(1, rows.size))  # it takes memory
-    return all(bool(numpy.isfinite(rows[i:i + step]).all()) for i in range(0, len(rows), step))
+    with numpy.errstate(over="ignore"):
+        return all(bool(numpy.isfinite(rows[i:i + step].astype(dtype)).all())
+                   for i in range(0, len(rows), step))

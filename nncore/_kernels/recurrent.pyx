@@ -11,7 +11,7 @@ row reads W_hh as it is.
 
 Members take rows, and need not meet between steps; where those are few, they take units and meet
 once a step, or leave the steps to one: streams of few rows always do. Which, depends on the members
-asked for alone, and the sums of y and dx on neither.
+asked for, and on whether the op is dealt out to one (op.pyx); the sums of y and dx on neither.
 """
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset

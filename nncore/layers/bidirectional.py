@@ -69,7 +69,7 @@ class Bidirectional(Layer):
 
     def __call__(self, inputs: Any, initial_state: Any = None) -> Any:
         """As for the layer; the states of both directions one after the other."""
-        return super().__call__(with_states(inputs, initial_state))
+        return super().__call__(with_states(self, inputs, initial_state))
 
     def build(self, plan: Building, *inputs: Tensor) -> Any:
         count = self.layer.states

@@ -9,8 +9,8 @@ import numpy as np
 
 from nncore import initializers
 from nncore._kernels.recurrent import Recurrent as RecurrentOp
-from nncore._names import boolean, lookup, positive_int, rate, settle
-from nncore.layers.base import Layer, layer
+from nncore._names import boolean, lookup, positive_int, rate, received, settle
+from nncore.layers.base import Layer, Symbol, layer
 from nncore.layers.core import dropped
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Recurrence(Layer):
         initial_state: the state before the first step (None: zeros), a symbol or a list of them,
         each (units,); ``layer([x, h, c])`` is the same.
         """
-        return super().__call__(with_states(inputs, initial_state))
+        return super().__call__(with_states(self, inputs, initial_state))
 
     def build(self, plan: Building, *inputs: Tensor) -> Any:
         x, states = self.take(plan, self, inputs, self.states)
@@ -126,11 +126,11 @@ class Recurrence(Layer):
         if len(inputs) not in (1, 1 + count):
             raise ValueError(
                 f"{plan.where(owner)}: received {len(inputs)} inputs; expected x alone, or x and "
-                f"its {count} initial states"
+                f"{self._initial(count)}"
             )
         x, states = inputs[0], inputs[1:]
         if len(x.shape) != 2:
-            hint = "; a recurrent layer before it gives all steps with return_sequences=True"
+            hint = "; a recurrent layer gives all of its steps with return_sequences=True"
             raise ValueError(
                 f"{plan.where(owner)}: received an input of shape {x.shape} (without the batch "
                 f"axis); expected (steps, features){hint if len(x.shape) == 1 else ''}"
@@ -142,6 +142,11 @@ class Recurrence(Layer):
                     f"expected ({self.units},), a state of a layer of {self.units} units"
                 )
         return x, states
+
+    def _initial(self, count: int) -> str:
+        """The initial states that a call may come with, for messages."""
+        one = "an initial h and c" if self.states == 2 else "an initial h (an LSTM's c is none)"
+        return f"{one} for each direction" if count > self.states else one
 
     def unroll(self, plan: Building, x: Tensor, states: Any, aligned: bool = False) -> list[Tensor]:
         """Puts the op on the plan; returns y and, if asked for, the last states.
@@ -179,15 +184,22 @@ class Recurrence(Layer):
         return [t for t in found[: self.outputs] if t is not None]
 
 
-def with_states(inputs: Any, initial_state: Any) -> Any:
+def with_states(layer: Layer, inputs: Any, initial_state: Any) -> Any:
     """The inputs of a call, states behind x."""
     if initial_state is None:
         return inputs
     if isinstance(inputs, (list, tuple)) and len(inputs) != 1:
         raise ValueError(
-            f"received initial_state and {len(inputs)} inputs; expected x alone with it"
+            f"{layer.describe()}: received initial_state and {len(inputs)} inputs; expected x "
+            "alone with it"
         )
     states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+    for state in states:
+        if not isinstance(state, Symbol):
+            raise TypeError(
+                f"{layer.describe()}: received {received(state)} as an initial state; expected "
+                "another nn.Input of the network, or what another layer returned"
+            )
     return [*(inputs if isinstance(inputs, (list, tuple)) else [inputs]), *states]
 
 
