@@ -144,6 +144,26 @@ def test_rows_do_not_depend_on_their_neighbours(inputs, rows, isa, team):
     np.testing.assert_allclose(y, x @ weight.T + bias, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "inputs"), [(32, 784), (7, 100), (40, 333)])
+def test_bits_do_not_depend_on_where_x_begins(rows, inputs, isa):
+    """Arrays of NumPy's begin 16 bytes into a cache line; the product for dW copies such an x."""
+    if simd.current() == "baseline":
+        pytest.skip("products are BLAS's there")
+    rng = np.random.default_rng(13)
+    model = nn.Sequential([nn.Input((inputs,)), nn.Dense(130, "tanh"), nn.Dense(3)], seed=0)
+    model.compile("sgd", "cross_entropy")
+    values, y = rng.normal(size=(rows, inputs)), rng.integers(0, 3, rows)
+    found = []
+    for shift in (0, 1, 4, 8, 13):
+        block = np.zeros(values.size + 32, np.float32)
+        first = -block.ctypes.data % 64 // 4 + shift
+        x = block[first : first + values.size].reshape(values.shape)
+        x[...] = values
+        _, grads = model.gradients(x, y)
+        found.append(b"".join(grad.tobytes() for grad in grads.values()))
+    assert len(set(found)) == 1
+
+
 # ---- activations ---------------------------------------------------------------------------------
 
 ELEMENTWISE = [name for name, case in ACTIVATIONS.items() if case.limits]
