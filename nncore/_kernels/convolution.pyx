@@ -87,14 +87,7 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
     cdef isize begin, end
     if op.chosen == PRODUCT:
         share_pixels(op, run, by_images, &begin, &end)
-        if op.packed_weight is None:
-            gemm(map + begin * p.O, p.O, image + begin * p.C, p.C, 1,
-                 <const real *> weight_data(op), 1, p.C, end - begin, p.O, p.C, add, bias,
-                 run.scratch)
-            if f != NULL:
-                finish_piece(f, map, begin * p.O, (end - begin) * p.O)
-        else:
-            multiply_pixels(op, run, map, image, bias, begin, end, add, f)
+        multiply_pixels(op, run, map, image, bias, begin, end, add, f)
     else:
         run_pass(op, run, p, map, image, bias, by_images, add, f,
                  NULL if op.packed_weight is None else op.packed_weight.data)
@@ -103,14 +96,19 @@ cdef void run_down(Convolution op, Run *run, real *map, const real *image, const
 cdef void multiply_pixels(Convolution op, Run *run, real *map, const real *image,
                           const real *bias, isize begin, isize end, bint add,
                           const finish *f) noexcept nogil:
-    """The product with packed weights, finished piece by piece."""
+    """The product for the pixels begin..end; with packed weights it is finished piece by piece."""
     cdef isize O = op.ahead.O, C = op.ahead.C, n, pixels = end - begin
-    if f != NULL:
+    if f != NULL and op.packed_weight is not None:
         pixels = max(FEWEST_PIXELS, FINISHED // (O * sizeof(real)))
     while begin < end:
         n = min(pixels, end - begin)
-        gemm_packed(map + begin * O, O, image + begin * C, C, <const real *> op.packed_weight.data,
-                    op.most, n, O, C, add, bias, run.scratch)
+        if op.packed_weight is None:
+            gemm(map + begin * O, O, image + begin * C, C, 1, <const real *> weight_data(op), 1,
+                 C, n, O, C, add, bias, run.scratch)
+        else:
+            gemm_packed(map + begin * O, O, image + begin * C, C,
+                        <const real *> op.packed_weight.data, op.most, n, O, C, add, bias,
+                        run.scratch)
         if f != NULL:
             finish_piece(f, map, begin * O, n * O)
         begin += n

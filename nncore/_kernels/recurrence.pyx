@@ -98,7 +98,7 @@ cdef class Recurrence(Op):
         self.work = 2.0 * self.T * self.G * self.H * (self.I + self.H) + 50.0 * self.T * self.H
         self.undivided = (rows == 1 and not plan.training
                           and 2 * self.G * self.H * self.H < SPLIT_WORK)
-        self.dealt = not plan.training and rows < self.fewest * most
+        self.dealt = not plan.training and rows < self.fewest * most  # else members share rows
         cdef isize chunk_rows = self.chunk * rows, gates = self.G * self.H
         self.scratch_size = max(gemm_scratch(self.is_double, gates, self.I, self.T * rows),
                                 gemm_scratch(self.is_double, gates, self.H, self.T * rows),

@@ -22,7 +22,6 @@ typedef struct {
 #define COLUMN_FACTOR(j) ((j) == 1 ? HALF_ROOT : (j) == 2 ? (REAL)0.5 : 1)
 
 /* (m A)[i] but for those factors: along row i of m. */
-
 ALWAYS_INLINE void NAME(output_row)(NAME(vec) *h, const REAL *m, NAME(steps) plane, const int i,
                                     const int even, const int odd)
 {
