@@ -106,6 +106,14 @@ def test_early_stopping_waits_for_patience_epochs(patience, values, expected):
     assert callback.stopped_epoch == (expected - 1 if ran < len(values) or patience == 2 else None)
 
 
+def test_what_only_validation_gives_is_not_waited_for_without_it():
+    model = nn.Sequential([nn.Input((2,)), nn.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=["mae"])
+    stop = callbacks.EarlyStopping("val_los")
+    with pytest.raises(ValueError, match="'val_los'.*no validation.* or monitor 'loss' or 'mae'$"):
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), callbacks=[stop], verbose=False)
+
+
 def test_early_stopping_knows_which_way_is_better():
     rising = [{"val_accuracy": a, "val_loss": a} for a in (0.1, 0.2, 0.3)]
     assert fit(callbacks.EarlyStopping("val_accuracy"), rising)[1] == 3

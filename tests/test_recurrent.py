@@ -322,6 +322,21 @@ def built(layer, *shapes, **options):
             ValueError,
             "initial_state and 2 inputs",
         ),
+        (
+            lambda: nn.GRU(7)(nn.Input((4, 2)), np.zeros(7)),
+            TypeError,
+            r"GRU\(units=7\): received an array of shape \(7,\) as an initial state.*nn.Input",
+        ),
+        (
+            lambda: built(nn.GRU(3), (4, 2), (3,), (3,)),
+            ValueError,
+            "received 3 inputs.*an initial h .an LSTM's c is none",
+        ),
+        (
+            lambda: built(nn.Bidirectional(nn.LSTM(3)), (4, 2), (3,), (3,)),
+            ValueError,
+            "received 3 inputs.*an initial h and c for each direction",
+        ),
         (lambda: nn.Input((0, 3)), ValueError, "positive integers"),
     ],
 )

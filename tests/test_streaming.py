@@ -281,6 +281,24 @@ def test_batches_of_unequal_rows_are_refused():
         model.fit([(x, y), (x[:2], y[:2])], stateful=True, verbose=False)
 
 
+@pytest.mark.parametrize("more", [(None, [5, 5, 2, 5]), (np.ones(4),)], ids=["lengths", "weights"])
+def test_batches_of_other_kinds_are_refused(more):
+    x, y = copy_task(4, 5)
+    model = recaller(5)
+    model.compile("sgd", "cross_entropy")
+    with pytest.raises(ValueError, match="with some batches and not with others"):
+        model.fit([(x, y, *more), (x, y)], stateful=True, verbose=False)
+
+
+@pytest.mark.parametrize("layer", [nn.GRU(3, go_backwards=True), nn.Bidirectional(nn.LSTM(3))])
+def test_no_state_is_carried_to_what_goes_backwards(layer):
+    model = nn.Sequential([nn.Input((5, 4)), layer, nn.Dense(2)], seed=0)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="layer '0.*it goes backwards.*stateful=True"):
+        model.fit(np.ones((4, 5, 4)), np.ones((4, 2)), batch_size=4, stateful=True, shuffle=False,
+                  verbose=False)  # fmt: skip
+
+
 def test_nan_passes_through_a_step():
     model = nn.Sequential([nn.Input((5, 3)), nn.GRU(4), nn.Dense(2)])
     x = np.ones((2, 3))

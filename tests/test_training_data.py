@@ -102,12 +102,12 @@ def test_what_is_too_large_for_the_model_is_refused_before_training(number, wher
     x[41, 2] = number
     weight[41] = abs(number)
     arguments = {
-        "x": (x, LABELS),
-        "sample_weight": (X, LABELS, 32, 1, None, 0.0, True, weight),
-        "validation": (X, LABELS, 32, 1, (x, LABELS)),
+        "x": {"x": x},
+        "sample_weight": {"x": X, "sample_weight": weight},
+        "validation": {"x": X, "validation_data": (x, LABELS)},
     }[where]
-    with pytest.raises(ValueError, match="too large numbers"):
-        model.fit(*arguments, verbose=False)
+    with pytest.raises(ValueError, match="too large numbers"):  # whose batch is not the first
+        model.fit(**arguments, y=LABELS, batch_size=8, shuffle=False, verbose=False)
     assert all(np.array_equal(before[name], view) for name, view in model.params.items())
     x[41, 2] = 3.4028235677973362e38  # rounds to the largest float32
     model._examples(x, LABELS, finite=model.dtype)
