@@ -8,47 +8,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nncore import initializers, losses, optimizers
+from nncore import initializers, layers, losses, optimizers
 from nncore.failures import NonFiniteError
 from nncore.history import History
-from nncore.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Activation,
-    Add,
-    AvgPool1D,
-    AvgPool2D,
-    BatchNormalization,
-    Bidirectional,
-    Concatenate,
-    Conv1D,
-    Conv2D,
-    Conv2DTranspose,
-    Cropping1D,
-    Cropping2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAvgPool1D,
-    GlobalAvgPool2D,
-    GlobalMaxPool1D,
-    GlobalMaxPool2D,
-    Input,
-    Layer,
-    LayerNormalization,
-    MaxPool1D,
-    MaxPool2D,
-    Multiply,
-    Reshape,
-    Residual,
-    UpSampling1D,
-    UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-)
 from nncore.machine import (
     get_include,
     get_num_threads,
@@ -62,6 +24,44 @@ from nncore.sequential import Sequential
 
 if TYPE_CHECKING:
     from nncore import callbacks, datasets, metrics, schedules
+    from nncore.layers import (
+        GRU,
+        LSTM,
+        RNN,
+        Activation,
+        Add,
+        AvgPool1D,
+        AvgPool2D,
+        BatchNormalization,
+        Bidirectional,
+        Concatenate,
+        Conv1D,
+        Conv2D,
+        Conv2DTranspose,
+        Cropping1D,
+        Cropping2D,
+        Dense,
+        DepthwiseConv2D,
+        Dropout,
+        Embedding,
+        Flatten,
+        GlobalAvgPool1D,
+        GlobalAvgPool2D,
+        GlobalMaxPool1D,
+        GlobalMaxPool2D,
+        Input,
+        Layer,
+        LayerNormalization,
+        MaxPool1D,
+        MaxPool2D,
+        Multiply,
+        Reshape,
+        Residual,
+        UpSampling1D,
+        UpSampling2D,
+        ZeroPadding1D,
+        ZeroPadding2D,
+    )
 
 __version__ = "0.1.0"
 
@@ -83,6 +83,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return import_module(f"nncore.{name}")
+    if name in __all__:  # a layer
+        return getattr(layers, name)
     raise AttributeError(f"module 'nncore' has no attribute {name!r}")
 
 

@@ -25,7 +25,6 @@ from nncore._names import (
     received,
     resolve,
 )  # fmt: skip
-from nncore.schedules import Schedule
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -72,6 +71,8 @@ class Optimizer:
         try:
             given = schedule(steps)
         except (TypeError, ValueError, IndexError) as error:
+            from nncore.schedules import Schedule
+
             if isinstance(schedule, Schedule):
                 raise  # it says itself what is wrong
             raise ValueError(

@@ -1,6 +1,10 @@
 """Nothing is exported that tests/cases.py does not list."""
 
 import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
 
 import nncore as nn
 from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
@@ -15,7 +19,7 @@ def missing(what: str, wanted: set, listed: set) -> str:
 
 def public(module, base: type) -> set[type]:
     """The classes derived from `base` that a module shows."""
-    found = {one for name, one in vars(module).items() if not name.startswith("_")}
+    found = {getattr(module, name) for name in dir(module) if not name.startswith("_")}
     return {one for one in found if inspect.isclass(one) and issubclass(one, base)} - {base}
 
 
@@ -23,6 +27,24 @@ def test_every_layer_is_listed():
     exported = public(nn, nn.Layer) | public(layers, nn.Layer)
     assert len(exported) >= 9
     assert not missing("layers", exported, {type(case.layer) for case in LAYERS})
+
+
+def test_every_layer_is_found_where_it_is_looked_for():
+    """nncore and nncore.layers import a family only when one of its layers is asked for."""
+    files = {path.stem for path in Path(layers.__file__).parent.glob("[!_]*.py")} - {"windows"}
+    assert set(layers._FAMILIES) == files
+    defined = {
+        name
+        for family in files
+        for name, one in vars(import_module(f"nncore.layers.{family}")).items()
+        if inspect.isclass(one) and issubclass(one, (nn.Layer, nn.layers.Symbol))
+        if one.__module__ == f"nncore.layers.{family}" and not name.startswith("_")
+    } - {"Part", "Recurrence"}
+    assert defined == set(layers._FAMILY) == set(layers.__all__)
+    assert defined - {"Symbol"} <= set(nn.__all__)
+    for module in nn, layers:
+        with pytest.raises(AttributeError, match="Convolution2D"):
+            module.Convolution2D  # noqa: B018
 
 
 def test_a_layer_written_in_python_is_listed():

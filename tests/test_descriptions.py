@@ -19,7 +19,7 @@ NEEDED = {
 
 @pytest.mark.parametrize("layer", BUILT_IN, ids=repr)
 def test_a_description_makes_the_same_layer(layer):
-    again = eval(repr(layer), dict(vars(nn)))
+    again = eval(repr(layer), {name: getattr(nn, name) for name in nn.__all__})
     assert type(again) is type(layer) and repr(again) == repr(layer)
 
 

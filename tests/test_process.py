@@ -282,6 +282,9 @@ def test_the_import_brings_only_what_it_needs():
         model.compile("sgd", "mse")
         model.fit([[1, 2]], [[1]], verbose=False), model([[1, 2]])
         unwanted -= {"threadpoolctl"}
+        unwanted |= {f"nncore.layers.{one}" for one in ("convolution", "recurrent", "pooling")}
+        unwanted |= {"nncore._kernels.convolution", "nncore._kernels.recurrent"}
+        unwanted |= {"nncore.schedules", "nncore.files"}
         assert not unwanted & set(sys.modules), unwanted & set(sys.modules)
     """
     python(code)
