@@ -12,12 +12,14 @@
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
 
 /* C (M, W vectors) = sum over i < I, j < J, k < K of A[m ars + i ais + j ajs + k acs] times
- * B[i bis + j bjs + k brs] (W vectors) [+ C] [+ bias]. `to` has c, ldc, bias, add and last. */
+ * B[i bis + j bjs + k brs] (W vectors) [+ C] [+ bias], or relu of it. `to` has c, ldc, bias, add
+ * and last. */
 typedef struct {
     NAME(tiles) to;
     const REAL *a, *b;
     isize M, I, J, K;
     isize ars, ais, ajs, acs, bis, bjs, brs;
+    int relu;
 } NAME(taps);
 
 ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, const int R,
@@ -26,15 +28,21 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
     NAME(vec) sum[16][4];
     EACH_ROW EACH_VECTOR sum[r][w] = (NAME(vec)){0};
     const isize ars = t->ars, acs = t->acs, brs = t->brs, K = t->K;
+    const int dense = PAIRED && (W == 2 || W == 3) && acs == 1 && brs == W * LANES;
     const NAME(mask) all = NAME(mask_first)(LANES);
-    for (isize i = 0; i < t->I; i++)
-        for (isize j = 0; j < t->J; j++)
-            NAME(add_products)(sum, a + i * t->ais + j * t->ajs, ars, acs,
-                               t->b + i * t->bis + j * t->bjs, brs, K, R, W, 0, all);
+    for (isize i = 0; i < t->I; i++) {
+        for (isize j = 0; j < t->J; j++) {
+            const REAL *of_a = a + i * t->ais + j * t->ajs, *of_b = t->b + i * t->bis + j * t->bjs;
+            if (dense)
+                NAME(add_dense)(sum, of_a, ars, of_b, K, R, W);
+            else
+                NAME(add_products)(sum, of_a, ars, acs, of_b, brs, K, R, W, 0, all);
+        }
+    }
     if (MASKS || t->to.last < LANES)
-        NAME(tile_store)(&t->to, c, sum, R, W, 1);
+        NAME(tile_store)(&t->to, c, sum, R, W, 1, t->relu);
     else
-        NAME(tile_store)(&t->to, c, sum, R, W, 0);
+        NAME(tile_store)(&t->to, c, sum, R, W, 0, t->relu);
 }
 
 ALWAYS_INLINE void NAME(taps_column)(const NAME(taps) *t, const int W)
@@ -160,6 +168,9 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                            REAL *scratch)
 {
     const isize C = p->C / p->groups, O = p->O / p->groups, column = NAME(column_to_begin)(p);
+    const TABLE(activation) *const sigma = f ? f->sigma : NULL;
+    const int relu = sigma && sigma->forward == NAME(relu_forward) && !f->plus && column < 0;
+    if (relu) f = NULL; /* it is done where the sums are stored */
     for (isize index = begin; index < end; index++) {
         const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
         REAL *to = y + u.image * p->y_image + p->y_first + u.h * p->y_row + u.w * p->y_column;
@@ -170,7 +181,7 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
                 const isize W = pieces(vectors, panels), columns = MIN(O - n, W * LANES);
                 NAME(taps) t = {.M = u.columns, .I = u.I, .J = u.J, .K = u.K, .ars = u.pixel,
                                 .ais = u.ais, .ajs = u.ajs, .acs = 1, .b = panel,
-                                .brs = W * LANES, .bjs = u.K * W * LANES};
+                                .brs = W * LANES, .bjs = u.K * W * LANES, .relu = relu};
                 t.bis = u.J * t.bjs;
                 t.to.ldc = p->y_column;
                 t.to.bias = bias ? bias + g * O + n : NULL;

@@ -83,14 +83,14 @@ ALWAYS_INLINE void NAME(depthwise_tile)(const NAME(depthwise_line) *t, const int
 {
     NAME(vec) sum[DEPTHWISE_PIXELS];
     const NAME(mask) last = t->last;
-    const NAME(vec) first = t->bias ? NAME(load_column)(t->bias, part, last) : (NAME(vec)){0};
+    const NAME(vec) first = t->bias ? NAME(load_lanes)(t->bias, !part, last) : (NAME(vec)){0};
     const REAL *packed = t->packed;
     EACH_PIXEL sum[r] = first;
     for (isize i = 0; i < t->KH; i++) {
         const REAL *at = t->x + i * t->ais;
         for (isize j = 0; j < t->KW; j++, at += t->ajs, packed += t->apart) {
-            const NAME(vec) w = NAME(load_column)(packed, part, last);
-            EACH_PIXEL sum[r] += NAME(load_column)(at + r * t->pixel, part, last) * w;
+            const NAME(vec) w = NAME(load_lanes)(packed, !part, last);
+            EACH_PIXEL sum[r] += NAME(load_lanes)(at + r * t->pixel, !part, last) * w;
         }
     }
     NAME(depthwise_store)(t->y, t->y_column, sum, t->add, last, R, part);
@@ -204,13 +204,13 @@ ALWAYS_INLINE void NAME(depthwise_taps)(REAL *sums, const conv_pass *p, const NA
     for (isize h = 0; h < u->rows; h++) {
         const REAL *from = x + h * u->row, *d = dy + h * p->y_row;
         for (isize w = 0; w < u->columns; w++, from += u->pixel, d += p->y_column) {
-            const NAME(vec) v = NAME(load_column)(d, part, last);
-            EACH_PIXEL sum[r] += v * NAME(load_column)(from + offset[r], part, last);
+            const NAME(vec) v = NAME(load_lanes)(d, !part, last);
+            EACH_PIXEL sum[r] += v * NAME(load_lanes)(from + offset[r], !part, last);
         }
     }
     EACH_PIXEL {
         REAL *to = sums + r * E;
-        if (add) sum[r] += NAME(load_column)(to, part, last);
+        if (add) sum[r] += NAME(load_lanes)(to, !part, last);
         if (part)
             NAME(store_part)(to, last, sum[r]);
         else

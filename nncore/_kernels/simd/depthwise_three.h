@@ -16,7 +16,7 @@ ALWAYS_INLINE void NAME(depthwise_store)(REAL *y, isize y_column, const NAME(vec
                                          NAME(mask) last, const int R, const int part)
 {
     NAME(vec) v[DEPTHWISE_PIXELS];
-    EACH_PIXEL v[r] = add ? sum[r] + NAME(load_column)(y + r * y_column, part, last) : sum[r];
+    EACH_PIXEL v[r] = add ? sum[r] + NAME(load_lanes)(y + r * y_column, !part, last) : sum[r];
     if (part)
         NAME(store_parts)(y, y_column, last, v, R);
     else
@@ -47,7 +47,7 @@ ALWAYS_INLINE void NAME(three_step)(NAME(vec) *third, NAME(vec) *second, NAME(ve
 #pragma GCC unroll 8
     for (int q = 0; q < (R - 1) * S + 3; q++) {
         if (__builtin_expect(!(inside & 1 << q), 0)) continue;
-        const NAME(vec) v = NAME(load_column)(x + q * t->C, part, t->last);
+        const NAME(vec) v = NAME(load_lanes)(x + q * t->C, !part, t->last);
         EACH_PIXEL {
             const int j = q - r * S;
             if (j < 0 || j >= 3) continue;

@@ -43,11 +43,6 @@ typedef struct {
     NAME(stretch) ahead; /* what is read after this */
 } NAME(tiles);
 
-ALWAYS_INLINE NAME(vec) NAME(load_column)(const REAL *p, int part, NAME(mask) last)
-{
-    return part ? NAME(load_part)(p, last) : NAME(load)(p);
-}
-
 /* Row r of a tile whose rows are `step` apart; p8: row 8. With AVX2 by distances in registers,
  * which takes the fewest instructions; with AVX-512 GCC finds fewer by itself. */
 ALWAYS_INLINE const REAL *NAME(row_at)(const REAL *p, const REAL *p8, isize step,
@@ -57,9 +52,9 @@ ALWAYS_INLINE const REAL *NAME(row_at)(const REAL *p, const REAL *p8, isize step
     return PAIRED ? NAME(at)(row, NAME(times)(steps, r % 8)) : row + r % 8 * step;
 }
 
-/* C (R, W vectors) = sum [+ C] [+ bias]; `part`: the last vector is cut short. */
+/* C (R, W vectors) = sum [+ C] [+ bias], or relu of it; `part`: the last vector is cut short. */
 ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*sum)[4],
-                                    const int R, const int W, const int part)
+                                    const int R, const int W, const int part, int relu)
 {
     const NAME(mask) last = NAME(mask_first)(t->last);
     const isize ldc = t->ldc;
@@ -70,16 +65,17 @@ ALWAYS_INLINE void NAME(tile_store)(const NAME(tiles) *t, REAL *c, NAME(vec) (*s
     if (t->bias) {
         EACH_VECTOR {
             const int cut = part && w == W - 1;
-            NAME(vec) bias = NAME(load_column)(t->bias + w * LANES, cut, last);
+            NAME(vec) bias = NAME(load_lanes)(t->bias + w * LANES, !cut, last);
             EACH_ROW sum[r][w] += bias;
         }
     }
     if (t->add) {
         EACH_ROW EACH_VECTOR {
             const int cut = part && w == W - 1;
-            sum[r][w] += NAME(load_column)(ROW(r) + w * LANES, cut, last);
+            sum[r][w] += NAME(load_lanes)(ROW(r) + w * LANES, !cut, last);
         }
     }
+    if (relu) EACH_ROW EACH_VECTOR sum[r][w] = NAME(lanes_of)(sum[r][w], NAME(relu_sigma));
     const int whole = part ? W - 1 : W;
     EACH_ROW EACH_VECTOR if (w < whole) NAME(store)(ROW(r) + w * LANES, sum[r][w]);
     if (part) {
@@ -98,7 +94,7 @@ ALWAYS_INLINE void NAME(add_step)(NAME(vec) (*sum)[4], const REAL *a, const REAL
 {
     const int kept = PAIRED && W == 3 ? 2 : W; /* vectors of B that there are registers for */
     NAME(vec) row[4];
-    EACH_VECTOR if (w < kept) row[w] = NAME(load_column)(b + w * LANES, cut && w == W - 1, last);
+    EACH_VECTOR if (w < kept) row[w] = NAME(load_lanes)(b + w * LANES, !cut || w < W - 1, last);
     EACH_ROW {
         const REAL number = *NAME(row_at)(a, a8, ars, steps, r);
         const NAME(vec) factor = number - (NAME(vec)){0};
@@ -195,9 +191,9 @@ ALWAYS_INLINE void NAME(tile_run)(const NAME(tiles) *t, REAL *c, const REAL *a, 
     else
         NAME(add_products)(sum, a, t->ars, acs, t->b, t->brs, t->K, R, W, 0, last);
     if (MASKS || t->last < LANES)
-        NAME(tile_store)(t, c, sum, R, W, 1);
+        NAME(tile_store)(t, c, sum, R, W, 1, 0);
     else
-        NAME(tile_store)(t, c, sum, R, W, 0);
+        NAME(tile_store)(t, c, sum, R, W, 0, 0);
 }
 
 /* Ask for the C of a tile and for a share of what comes ahead: both are far apart in memory, and

@@ -165,21 +165,35 @@ static void NAME(max_pool_backward)(REAL *dx, const REAL *dy, const REAL *cell,
 
 /* ---- the sum, or the mean over the cells in the image ---- */
 
+/* V vectors of channels, R rows of cells at a time: four sums hide the latency of each. */
 ALWAYS_INLINE void NAME(sum_of_window)(REAL *y, const REAL *x, const pool_windows *s,
                                        NAME(window) in, REAL scale, int add, int whole,
-                                       NAME(mask) m) {
+                                       NAME(mask) m, const int V, const int R) {
+#define EACH(n) _Pragma("GCC unroll 4") for (int e = 0; e < n; e++)
     const isize row = s->W * s->C;
-    NAME(vec) total = {0};
-    for (isize i = in.i0; i < in.i1; i++) {
-        NAME(vec) sum = {0}; /* of one row of cells: short sums round less */
-        for (isize j = in.j0; j < in.j1; j++)
-            sum += NAME(load_lanes)(x + i * row + j * s->C, whole, m);
-        total += sum;
+    NAME(vec) total[4], sum[4]; /* sums of one row of cells: short sums round less */
+    EACH(V) total[e] = (NAME(vec)){0};
+    for (isize i = in.i0; i < in.i1;) {
+        const int all = R == 1 || i + R <= in.i1;
+        EACH(R * V) sum[e] = (NAME(vec)){0};
+        for (isize j = in.j0; j < in.j1; j++) {
+            const REAL *at = x + i * row + j * s->C;
+            if (all) {
+                EACH(R * V) sum[e] += NAME(load_lanes)(at + e / V * row + e % V * LANES, whole, m);
+            } else {
+                EACH(V) sum[e] += NAME(load_lanes)(at + e * LANES, whole, m);
+            }
+        }
+        EACH(R * V) if (all || e < V) total[e % V] += sum[e];
+        i += all ? R : 1;
     }
-    total *= scale;
-    if (add)
-        total += NAME(load_lanes)(y, whole, m);
-    NAME(store_lanes)(y, whole, m, total);
+    EACH(V) {
+        total[e] *= scale;
+        if (add)
+            total[e] += NAME(load_lanes)(y + e * LANES, whole, m);
+        NAME(store_lanes)(y + e * LANES, whole, m, total[e]);
+    }
+#undef EACH
 }
 
 /* y = the sum or mean of each window [+ y] */
@@ -191,10 +205,23 @@ static void NAME(sum_pool)(REAL *y, const REAL *x, const pool_windows *s, int me
             const NAME(window) in = NAME(window_at)(s, p, q);
             const REAL scale = NAME(share_of_cell)(in, mean), *from = x + in.origin;
             isize c = 0;
-            for (; c < last; c += LANES)
-                NAME(sum_of_window)(y + c, from + c, s, in, scale, add, 1, m);
-            if (c < C)
-                NAME(sum_of_window)(y + c, from + c, s, in, scale, add, 0, m);
+#define SUM(whole, V, R) NAME(sum_of_window)(y + c, from + c, s, in, scale, add, whole, m, V, R)
+            for (; c + 4 * LANES <= last; c += 4 * LANES) SUM(1, 4, 1);
+            for (; c + 2 * LANES <= last; c += 2 * LANES) SUM(1, 2, 2);
+            if (in.i1 - in.i0 >= 4) {
+                if (c < last)
+                    SUM(1, 1, 4);
+                c = last;
+                if (c < C)
+                    SUM(0, 1, 4);
+            } else {
+                if (c < last)
+                    SUM(1, 1, 1);
+                c = last;
+                if (c < C)
+                    SUM(0, 1, 1);
+            }
+#undef SUM
         }
     }
 }

@@ -100,10 +100,10 @@ static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isi
 ALWAYS_INLINE void NAME(sum_columns)(REAL *d, const REAL *x, isize ldx, isize M, isize N, int add,
                                      const int W) {
 #define EACH _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
-#define AT(row) NAME(load_column)(x + (row) * ldx + w * LANES, w == W - 1, last)
+#define AT(row) NAME(load_lanes)(x + (row) * ldx + w * LANES, w < W - 1, last)
     const NAME(mask) last = NAME(mask_first)(N - (W - 1) * LANES);
     NAME(vec) sum[4];
-    EACH sum[w] = add ? NAME(load_column)(d + w * LANES, w == W - 1, last) : (NAME(vec)){0};
+    EACH sum[w] = add ? NAME(load_lanes)(d + w * LANES, w < W - 1, last) : (NAME(vec)){0};
     isize i = 0;
     for (; i + 4 <= M; i += 4, x += 4 * ldx)
         EACH sum[w] += (AT(0) + AT(1)) + (AT(2) + AT(3));

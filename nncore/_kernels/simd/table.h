@@ -3,8 +3,11 @@
 
 #include "blocks.h"
 
-#include "pack.h"
+#include "reduction.h"
+
+#include "activation.h"
 #include "finish.h"
+#include "pack.h"
 
 #include "gemm_tiles.h"
 
@@ -22,10 +25,6 @@
 #include "grouped.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
-
-#include "reduction.h"
-
-#include "activation.h"
 
 #include "winograd_transform.h"
 
