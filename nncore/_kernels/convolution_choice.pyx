@@ -19,7 +19,7 @@ from nncore._kernels.products cimport gemm_pack, gemm_packed_size, gemm_scratch
 from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f64, isize, real,
                                    vector_bytes)
 
-from nncore._kernels.threads import largest
+from nncore._kernels.threads import fills, largest
 
 ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "grouped", "winograd",
               "overlap")
@@ -180,7 +180,7 @@ cdef class Description(Finishing):
         self.slots = largest()
         self.wide = self.chosen == WINOGRAD and (
             f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
-        self.by_images = not self.wide and (rows % self.slots == 0 or rows >= 4 * self.slots)
+        self.by_images = not self.wide and fills(rows)
         self.forward_by_rows = self.by_images
         self.ahead = p[0]
         if self.chosen == DIRECT and p.groups == p.dilation_w == 1 and self.packs_all():

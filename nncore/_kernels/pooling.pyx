@@ -1,20 +1,25 @@
 """Pooling: the maximum or the mean of windows over an image. x (H,W,C) gives y (P,Q,C).
 
-Members share the examples of the batch. A signal (T,C) is an image of one row.
+Members share the examples of the batch, or rows of windows where these are too few. A signal (T,C)
+is an image of one row.
 """
 from nncore._kernels.activation cimport Activation
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, pool_windows
 
+from nncore._kernels.threads import fills
+
 
 cdef class Pool(Op):
     """What the ops here share: y from windows over x. ``image``: (H,W,C); ``outputs``: (P,Q);
     ``window``, ``strides``: (rows, columns); ``before``: how far the first window begins above and
-    to the left of the image."""
+    to the left of the image; ``rows``: examples at most."""
     cdef Tensor x, y
     cdef pool_windows s
+    cdef isize shared  # rows of windows that one member has: 1, or those of an image
 
-    def __init__(self, Tensor x, Tensor y, image, outputs, window, strides, before, saved=()):
+    def __init__(self, Tensor x, Tensor y, image, outputs, window, strides, before, rows=1,
+                 saved=()):
         self.connect((x,), (y,), saved)
         self.x, self.y = x, y
         self.s.H, self.s.W, self.s.C = image
@@ -24,6 +29,22 @@ cdef class Pool(Op):
         self.s.top, self.s.left = before
         self.backward_reads_x = False
         self.work = 2.0 * y.size * self.s.kh * self.s.kw
+        self.shared = self.s.P if fills(rows) else 1
+        self.forward_by_rows = self.shared == self.s.P
+        self.undivided = rows == self.s.P == 1
+
+    cdef void forward(self, Run *run) noexcept nogil:
+        cdef isize begin, end, P = self.s.P
+        cdef pool_windows s = self.s
+        share(run.rows * P, self.shared, run, &begin, &end)
+        while begin < end:
+            s.P = min(P - begin % P, end - begin)
+            s.top = self.s.top - begin % P * s.sh
+            self.pool(begin // P * self.x.size, begin * (self.y.size // P), &s)
+            begin += s.P
+
+    cdef void pool(self, isize x, isize y, const pool_windows *s) noexcept nogil:
+        """From element x on of the input to element y on of the output."""
 
 
 cdef class MaxPool(Pool):
@@ -39,8 +60,8 @@ cdef class MaxPool(Pool):
     cdef Tensor cell
     cdef bint relu
 
-    def __init__(self, Tensor x, Tensor y, Tensor cell, *geometry):
-        super().__init__(x, y, *geometry, saved=() if cell is None else (cell,))
+    def __init__(self, Tensor x, Tensor y, Tensor cell, *geometry, rows=1):
+        super().__init__(x, y, *geometry, rows, saved=() if cell is None else (cell,))
         self.cell = cell
 
     def takes(self, Op op):
@@ -53,19 +74,14 @@ cdef class MaxPool(Pool):
         self.inputs = op.inputs
         self.x = op.inputs[0]
 
-    cdef void forward(self, Run *run) noexcept nogil:
-        cdef isize begin, end, i, size = self.x.size, to = self.y.size
+    cdef void pool(self, isize x, isize y, const pool_windows *s) noexcept nogil:
         cdef char *cell = self.cell.data if self.cell is not None else NULL
-        share(run.rows, 1, run, &begin, &end)
-        for i in range(begin, end):
-            if self.is_double:
-                f64.max_pool(<double *> self.y.data + i * to,
-                             <double *> cell + i * to if cell != NULL else NULL,
-                             <const double *> self.x.data + i * size, &self.s, self.relu)
-            else:
-                f32.max_pool(<float *> self.y.data + i * to,
-                             <float *> cell + i * to if cell != NULL else NULL,
-                             <const float *> self.x.data + i * size, &self.s, self.relu)
+        if self.is_double:
+            f64.max_pool(<double *> self.y.data + y, <double *> cell + y if cell != NULL else NULL,
+                         <const double *> self.x.data + x, s, self.relu)
+        else:
+            f32.max_pool(<float *> self.y.data + y, <float *> cell + y if cell != NULL else NULL,
+                         <const float *> self.x.data + x, s, self.relu)
 
     cdef void backward(self, Run *run) noexcept nogil:
         cdef isize begin, end, i, size = self.x.size, to = self.y.size
@@ -88,16 +104,12 @@ cdef class MaxPool(Pool):
 cdef class MeanPool(Pool):
     """y = the mean over the cells of a window that are in the image; each gets its part of dy."""
 
-    cdef void forward(self, Run *run) noexcept nogil:
-        cdef isize begin, end, i, size = self.x.size, to = self.y.size
-        share(run.rows, 1, run, &begin, &end)
-        for i in range(begin, end):
-            if self.is_double:
-                f64.sum_pool(<double *> self.y.data + i * to,
-                             <const double *> self.x.data + i * size, &self.s, True, False)
-            else:
-                f32.sum_pool(<float *> self.y.data + i * to,
-                             <const float *> self.x.data + i * size, &self.s, True, False)
+    cdef void pool(self, isize x, isize y, const pool_windows *s) noexcept nogil:
+        if self.is_double:
+            f64.sum_pool(<double *> self.y.data + y, <const double *> self.x.data + x, s, True,
+                         False)
+        else:
+            f32.sum_pool(<float *> self.y.data + y, <const float *> self.x.data + x, s, True, False)
 
     cdef void backward(self, Run *run) noexcept nogil:
         cdef isize begin, end, i, size = self.x.size, to = self.y.size

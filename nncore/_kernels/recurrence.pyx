@@ -21,8 +21,9 @@ from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RN
 from nncore._kernels import threads
 
 cdef enum:
-    FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh from its cache; with
-    FEW_FAR_ROWS = 8     # fewer, or from farther away with fewer than this, members share the units
+    FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh from its cache,
+    FEW_NEAR_ROWS = 3    # much of it from there,
+    FEW_FAR_ROWS = 8     # or from farther away; with fewer members share the units
     SPLIT_WORK = 60000   # operations of a step below which one member does all of it
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps, from which packing for one run gains more than it costs
@@ -83,7 +84,8 @@ cdef class Recurrence(Op):
         self.one_step = self.T == 1 and rows > 1 and size <= NEAR and not plan.training
         self.packs = self.one_step or rows * self.T >= PACKED_ROWS and (rows != 2 or size <= NEAR)
         self.packs_hh = self.packs and rows > 1  # one row reads them once a step as they are
-        self.fewest = FEW_ROWS if size <= IN_CACHE else FEW_FAR_ROWS
+        self.fewest = (FEW_ROWS if size <= IN_CACHE else FEW_NEAR_ROWS if size <= NEAR
+                       else FEW_FAR_ROWS)
         # Inference packs when the weights change, not once a run, if members will not share units.
         most = threads.largest()
         self.prepares = self.packs and not plan.training and (

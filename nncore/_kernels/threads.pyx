@@ -60,6 +60,12 @@ def largest():
     return asked if exactly else processors
 
 
+def fills(rows):
+    """Whether the largest team can share so many examples without waiting for each other long."""
+    members = largest()
+    return rows % members == 0 or rows >= 4 * members
+
+
 def threads():
     return asked
 

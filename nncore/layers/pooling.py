@@ -42,9 +42,9 @@ def _pool(plan: Building, op: type, x: Tensor, y: Tensor, size, strides, before)
                 f"{MOST_CELLS} cells: take GlobalMaxPool, or a window no larger than the image"
             )
         cell = plan.tensor(y.shape) if plan.training else None
-        plan.add(MaxPool(x, y, cell, *geometry))
+        plan.add(MaxPool(x, y, cell, *geometry, rows=plan.most_rows))
     else:
-        plan.add(MeanPool(x, y, *geometry))
+        plan.add(MeanPool(x, y, *geometry, plan.most_rows))
 
 
 @layer

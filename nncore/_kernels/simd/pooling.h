@@ -229,7 +229,8 @@ static void NAME(sum_pool)(REAL *y, const REAL *x, const pool_windows *s, int me
 static void NAME(sum_pool_backward)(REAL *restrict dx, const REAL *restrict dy,
                                     const pool_windows *s, int mean, int add) {
     const isize C = s->C;
-    if (!add)
+    const int first = !add && NAME(windows_tile)(s); /* nothing is there yet */
+    if (!add && !first)
         memset(dx, 0, (size_t)(s->H * s->W * C) * sizeof *dx);
     for (isize p = 0; p < s->P; p++) {
         for (isize q = 0; q < s->Q; q++, dy += C) {
@@ -238,8 +239,12 @@ static void NAME(sum_pool_backward)(REAL *restrict dx, const REAL *restrict dy,
             for (isize i = in.i0; i < in.i1; i++) {
                 for (isize j = in.j0; j < in.j1; j++) {
                     REAL *to = dx + in.origin + (i * s->W + j) * C;
-                    for (isize c = 0; c < C; c++)
-                        to[c] += dy[c] * scale;
+                    if (first)
+                        for (isize c = 0; c < C; c++)
+                            to[c] = dy[c] * scale;
+                    else
+                        for (isize c = 0; c < C; c++)
+                            to[c] += dy[c] * scale;
                 }
             }
         }
