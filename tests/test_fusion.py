@@ -113,6 +113,16 @@ def test_products_are_finished_piece_by_piece(plain, team, members, dtype):
         model.params["0.body.0.weight"][...] *= 2  # what was packed is no longer true
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_waits_for_sums_that_are_made_in_parts(plain, dtype):
+    """Column by column of windows that reach over the border of the image."""
+    layers = [nn.Input((8, 8, 16)), nn.Conv2D(11, 7, padding="same", activation="relu")]
+    model = randomized(nn.Sequential(layers, dtype=dtype))
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 16)).astype(dtype)
+    tolerance = 1e-12 if dtype == "float64" else 2e-5
+    np.testing.assert_allclose(model(x), plain(model, x), tolerance, tolerance)
+
+
 def test_what_is_fused_runs_as_one_op():
     def after(*layers):
         return ops(nn.Sequential([nn.Input((8, 8, 4)), nn.Conv2D(4, 3, padding="same"), *layers]))
