@@ -83,8 +83,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return import_module(f"nncore.{name}")
-    if name in __all__:  # a layer
-        return getattr(layers, name)
+    if name in __all__:  # a layer: from now on it is here
+        globals()[name] = found = getattr(layers, name)
+        return found
     raise AttributeError(f"module 'nncore' has no attribute {name!r}")
 
 

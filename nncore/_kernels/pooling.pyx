@@ -1,7 +1,7 @@
 """Pooling: the maximum or the mean of windows over an image. x (H,W,C) gives y (P,Q,C).
 
-Members share the examples of the batch, or rows of windows where these are too few. A signal (T,C)
-is an image of one row.
+Members share the examples of the batch; forward, where examples would not keep all of them busy,
+the rows of windows. A signal (T,C) is an image of one row.
 """
 from nncore._kernels.activation cimport Activation
 from nncore._kernels.op cimport Op, Run, Tensor, adds, share
@@ -16,10 +16,9 @@ cdef class Pool(Op):
     to the left of the image; ``rows``: examples at most."""
     cdef Tensor x, y
     cdef pool_windows s
-    cdef isize shared  # rows of windows that one member has: 1, or those of an image
+    cdef isize unit  # rows of windows, forward, that members share multiples of
 
-    def __init__(self, Tensor x, Tensor y, image, outputs, window, strides, before, rows=1,
-                 saved=()):
+    def __init__(self, Tensor x, Tensor y, image, outputs, window, strides, before, rows, saved=()):
         self.connect((x,), (y,), saved)
         self.x, self.y = x, y
         self.s.H, self.s.W, self.s.C = image
@@ -29,14 +28,14 @@ cdef class Pool(Op):
         self.s.top, self.s.left = before
         self.backward_reads_x = False
         self.work = 2.0 * y.size * self.s.kh * self.s.kw
-        self.shared = self.s.P if fills(rows) else 1
-        self.forward_by_rows = self.shared == self.s.P
+        self.unit = self.s.P if fills(rows) else 1
+        self.forward_by_rows = self.unit == self.s.P
         self.undivided = rows == self.s.P == 1
 
     cdef void forward(self, Run *run) noexcept nogil:
         cdef isize begin, end, P = self.s.P
         cdef pool_windows s = self.s
-        share(run.rows * P, self.shared, run, &begin, &end)
+        share(run.rows * P, self.unit, run, &begin, &end)
         while begin < end:
             s.P = min(P - begin % P, end - begin)
             s.top = self.s.top - begin % P * s.sh
@@ -60,8 +59,8 @@ cdef class MaxPool(Pool):
     cdef Tensor cell
     cdef bint relu
 
-    def __init__(self, Tensor x, Tensor y, Tensor cell, *geometry, rows=1):
-        super().__init__(x, y, *geometry, rows, saved=() if cell is None else (cell,))
+    def __init__(self, Tensor x, Tensor y, Tensor cell, *geometry):
+        super().__init__(x, y, *geometry, saved=() if cell is None else (cell,))
         self.cell = cell
 
     def takes(self, Op op):

@@ -21,13 +21,13 @@ from nncore._kernels.simd cimport (CELL_GRU, CELL_GRU_BEFORE, CELL_LSTM, CELL_RN
 from nncore._kernels import threads
 
 cdef enum:
-    FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh from its cache,
-    FEW_NEAR_ROWS = 3    # much of it from there,
-    FEW_FAR_ROWS = 8     # or from farther away; with fewer members share the units
+    FEW_ROWS = 2         # rows of a member that repay its reading all of W_hh: up to IN_CACHE,
+    FEW_NEAR_ROWS = 3    # up to NEAR,
+    FEW_FAR_ROWS = 8     # and beyond; with fewer rows, members share the units
     SPLIT_WORK = 60000   # operations of a step below which one member does all of it
     CHUNK_ROWS = 128     # rows of one product of x: enough to be fast, few enough for a cache
     PACKED_ROWS = 24     # of all steps, from which packing for one run gains more than it costs
-    NEAR = 1 << 20       # bytes of weights above which that is not so for two rows
+    NEAR = 1 << 20       # bytes of weights that a cache has much of; beyond, two rows do not pack
     IN_CACHE = 1 << 19   # bytes of weights that a member keeps in a cache of its own
     STEP_ROWS = 4        # of a single step, that are worth a member
     DOT_ROWS = 8         # of a product with weights that are not packed: the faster as dots

@@ -62,8 +62,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"nncore.layers.{name}")
     if name not in _FAMILY:
         raise AttributeError(f"module 'nncore.layers' has no attribute {name!r}")
-    found = getattr(import_module(f"nncore.layers.{_FAMILY[name]}"), name)
-    globals()[name] = found  # so that it is asked for once
+    family = import_module(f"nncore.layers.{_FAMILY[name]}")
+    globals()[name] = found = getattr(family, name)
     return found
 
 

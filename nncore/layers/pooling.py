@@ -34,6 +34,7 @@ def _pool(plan: Building, op: type, x: Tensor, y: Tensor, size, strides, before)
         (*row, *size),
         (*row, *strides),
         (*(0 for _ in row), *before),
+        plan.most_rows,
     )
     if op is MaxPool:
         if math.prod(size) > MOST_CELLS:
@@ -42,9 +43,9 @@ def _pool(plan: Building, op: type, x: Tensor, y: Tensor, size, strides, before)
                 f"{MOST_CELLS} cells: take GlobalMaxPool, or a window no larger than the image"
             )
         cell = plan.tensor(y.shape) if plan.training else None
-        plan.add(MaxPool(x, y, cell, *geometry, rows=plan.most_rows))
+        plan.add(MaxPool(x, y, cell, *geometry))
     else:
-        plan.add(MeanPool(x, y, *geometry, plan.most_rows))
+        plan.add(MeanPool(x, y, *geometry))
 
 
 @layer

@@ -8,6 +8,8 @@
  * An element of y is one sum in the order i, j, c, so its bits do not depend on units or tiles;
  * where windows reach over the border, in the order j, i, c (column_to_begin). */
 
+/* Whether relu is done where sums are stored. (Elsewhere it is not worth its size in the wheel.) */
+#define STORES_RELU (VECTOR_BYTES > 16 && !REAL_IS_DOUBLE)
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < R; r++)
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
 
@@ -40,9 +42,9 @@ ALWAYS_INLINE void NAME(taps_tile)(const NAME(taps) *t, REAL *c, const REAL *a, 
         }
     }
     if (MASKS || t->to.last < LANES)
-        NAME(tile_store)(&t->to, c, sum, R, W, 1, t->relu);
+        NAME(tile_store)(&t->to, c, sum, R, W, 1, STORES_RELU && t->relu);
     else
-        NAME(tile_store)(&t->to, c, sum, R, W, 0, t->relu);
+        NAME(tile_store)(&t->to, c, sum, R, W, 0, STORES_RELU && t->relu);
 }
 
 ALWAYS_INLINE void NAME(taps_column)(const NAME(taps) *t, const int W)
@@ -169,7 +171,8 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
 {
     const isize C = p->C / p->groups, O = p->O / p->groups, column = NAME(column_to_begin)(p);
     const TABLE(activation) *const sigma = f ? f->sigma : NULL;
-    const int relu = sigma && sigma->forward == NAME(relu_forward) && !f->plus && column < 0;
+    const int relu = STORES_RELU && sigma && sigma->forward == NAME(relu_forward) && !f->plus &&
+                     column < 0;
     if (relu) f = NULL; /* it is done where the sums are stored */
     for (isize index = begin; index < end; index++) {
         const NAME(unit) u = NAME(conv_unit)(p, x, index, scratch);
@@ -206,3 +209,5 @@ static void NAME(conv_run)(const conv_pass *p, REAL *y, const REAL *x, const REA
         if (f) NAME(finish_unit)(f, y, to - y, p, u.rows, u.columns);
     }
 }
+
+#undef STORES_RELU
