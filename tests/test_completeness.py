@@ -1,5 +1,6 @@
 """Nothing is exported that tests/cases.py does not list."""
 
+import ast
 import inspect
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,15 @@ def test_every_layer_is_listed():
     assert not missing("layers", exported, {type(case.layer) for case in LAYERS})
 
 
+def for_type_checkers(module) -> set[str]:
+    """What a module imports where TYPE_CHECKING is true. (With its __getattr__, tools that check
+    types take any name.)"""
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    ifs = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    imports = [one for node in ifs for one in ast.walk(node) if isinstance(one, ast.ImportFrom)]
+    return {alias.name for one in imports for alias in one.names}
+
+
 def test_every_layer_is_found_where_it_is_looked_for():
     """nncore and nncore.layers import a family only when one of its layers is asked for."""
     files = {path.stem for path in Path(layers.__file__).parent.glob("[!_]*.py")} - {"windows"}
@@ -41,7 +51,8 @@ def test_every_layer_is_found_where_it_is_looked_for():
         if one.__module__ == f"nncore.layers.{family}" and not name.startswith("_")
     } - {"Part", "Recurrence"}
     assert defined == set(layers._FAMILY) == set(layers.__all__)
-    assert defined - {"Symbol"} <= set(nn.__all__)
+    assert defined == for_type_checkers(layers)
+    assert defined - {"Symbol"} <= set(nn.__all__) & for_type_checkers(nn)
     for module in nn, layers:
         with pytest.raises(AttributeError, match="Convolution2D"):
             module.Convolution2D  # noqa: B018
