@@ -51,6 +51,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "binding": False,
     "embedsignature": True,
+    "auto_pickle": False,  # ops hold addresses: no copies; and a tenth of the wheel
 }
 CAN_FORK = multiprocessing.get_start_method() == "fork"
 

@@ -1,13 +1,17 @@
 """What outlives what: plans, optimizers, copies and children never reach memory that is gone."""
 
 import copy
+import importlib
+import inspect
 import os
 import pickle
+import pkgutil
 
 import numpy as np
 import pytest
 
 import nncore as nn
+from nncore import _kernels
 
 X = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
 Y = np.arange(60) % 3
@@ -79,6 +83,26 @@ def test_parameters_can_be_copied():
     assert copies[0]["0.weight"] is model.params["0.weight"]  # shallow: the same views
     for deep in copies[1:]:
         assert not np.shares_memory(deep["0.weight"], model.params["0.weight"])
+
+
+def test_what_holds_addresses_is_not_copied():
+    """A copy of an op would reach its plan's memory when the plan is gone."""
+    modules = pkgutil.iter_modules(_kernels.__path__, "nncore._kernels.")
+    classes = {
+        member
+        for name in [module.name for module in modules]
+        for _, member in inspect.getmembers(importlib.import_module(name), inspect.isclass)
+        if member.__module__ == name and not issubclass(member, BaseException)
+    }
+    assert len(classes) > 40
+    for kind in classes:
+        try:
+            compiled = kind.__new__(kind)
+        except TypeError:  # its memory needs a size
+            continue
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot pickle"):
+                copied(compiled)
 
 
 def test_a_deep_network_can_be_copied():

@@ -99,7 +99,7 @@ cdef void multiply_pixels(Convolution op, Run *run, real *map, const real *image
     """The product for the pixels begin..end; with packed weights it is finished piece by piece."""
     cdef isize O = op.ahead.O, C = op.ahead.C, n, pixels = end - begin
     if f != NULL and op.packed_weight is not None:
-        pixels = max(FEWEST_PIXELS, FINISHED // (O * sizeof(real)))
+        pixels = max(FEWEST_PIXELS, FINISHED // (O * <isize> sizeof(real)))
     while begin < end:
         n = min(pixels, end - begin)
         if op.packed_weight is None:

@@ -67,7 +67,7 @@ cdef class Description(Finishing):
                       for t in ((y, x) if transposed else (x, y))]
         p.H, p.W, p.C = image
         p.OH, p.OW, p.O = map
-        p.KH, p.KW = (1,) * (4 - len(weight.shape)) + weight.shape[1:-1]
+        p.KH, p.KW = (1,) * (4 - len(weight.shape)) + weight.shape[1:len(weight.shape) - 1]
         p.stride_h, p.stride_w = strides
         p.dilation_h, p.dilation_w = dilations
         p.top, p.left = before
@@ -75,8 +75,8 @@ cdef class Description(Finishing):
         assert min(*x.shape, *y.shape, *weight.shape, *strides, *dilations, groups) > 0
         assert p.C % groups == p.O % groups == 0
         assert weight.shape[0] == p.O and weight.size == p.O * p.KH * p.KW * (p.C // groups)
-        assert bias is None or bias.shape == y.shape[-1:]
         self.channels = y.shape[len(y.shape) - 1]
+        assert bias is None or bias.shape == (self.channels,)
         self.work = 2.0 * p.OH * p.OW * weight.size
         self.backward_by_rows = False
         self.beside = 1

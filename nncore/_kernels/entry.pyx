@@ -62,7 +62,7 @@ cdef class Entry:
     cdef public Loop trainer          # the plan of a training step, once there is one
     cdef readonly object optimizer
     cdef long long in_training        # in which process a thread trains this model, 0: none
-    cdef long training_thread         # which one
+    cdef size_t training_thread       # which one
     cdef public unsigned long long _passes   # training passes so far: the random generator's step
 
     def __cinit__(self, *args, **options):

@@ -82,9 +82,10 @@ cdef class Op:
     def connect(self, inputs, outputs, saved=()):
         """Called once by each op's constructor."""
         self.inputs, self.outputs, self.saved = tuple(inputs), tuple(outputs), tuple(saved)
-        if len(self.inputs) > 8 * sizeof(self.add):
+        cdef Py_ssize_t most = 8 * sizeof(self.add)
+        if len(self.inputs) > most:
             raise ValueError(f"received {len(self.inputs)} inputs and parameters; a layer takes "
-                             f"{8 * sizeof(self.add)} at most")
+                             f"{most} at most")
         self.is_double = self.outputs[0].itemsize == 8 if outputs else self.inputs[0].itemsize == 8
         for tensor in outputs:
             tensor.producer = self
