@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("nncore/_kernels")
 FLAGS = [  # vectors are all that modules in Cython need of -O3: the rest is a tenth of the wheel
-    "-O2",
+    "-O2",  # not less: kernels rely on contraction, see FUSED in simd/isa.h
     "-ftree-vectorize",
     "-fno-asynchronous-unwind-tables",
     "-std=gnu11",

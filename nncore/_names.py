@@ -104,12 +104,16 @@ def real(owner: str, argument: str, value: object, interval: str = "(-inf, inf)"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         kind = "a finite number" if expected == "finite" else f"a number {expected}"
         raise TypeError(f"{owner}: {argument} must be {kind}, received {received(value)}")
-    inside = -np.inf < value < np.inf
-    inside = inside and (low <= value if interval[0] == "[" else low < value)
-    inside = inside and (value <= high if interval[-1] == "]" else value < high)
+    try:
+        number = float(value)
+    except OverflowError:  # an int of more than 308 digits
+        value = number = np.inf
+    inside = -np.inf < number < np.inf
+    inside = inside and (low <= number if interval[0] == "[" else low < number)
+    inside = inside and (number <= high if interval[-1] == "]" else number < high)
     if not inside:
         raise ValueError(f"{owner}: {argument} must be {expected}, received {value}")
-    return float(value)
+    return number
 
 
 def rate(owner: str, argument: str, value: object) -> float:

@@ -41,7 +41,6 @@ class ByHand:
         x: (rows, *input shape), or a list of such; lengths: as in `fit`. Returns (rows, *output
         shape), or a list of such. ValueError for another shape, TypeError for what are no numbers.
         """
-        self._forward_plan = None
         if not boolean("forward", "training", training):
             return self(x, lengths)
         arrays = self._input_arrays(x)
@@ -50,6 +49,7 @@ class ByHand:
         if counts is not None:
             arrays = [data.clean_input(x, i, self._shapes, counts) for i, x in enumerate(arrays)]
         with self._exclusive():
+            self._forward_plan = None
             plan = self._plan("training", rows, **({} if counts is None else {"lengths": True}))
             gathers = list(plan.inputs)
             if plan.lengths is not None and counts is not None:
@@ -90,16 +90,16 @@ class ByHand:
         rows = plan.batch_rows
         dys = as_list("dy", dy, len(plan.outputs))
         for i, (y, value) in enumerate(zip(plan.outputs, dys, strict=True)):
-            value = real_array("dy", value)
-            if value.shape != (rows, *y.shape):
+            dys[i] = real_array("dy", value)
+            if dys[i].shape != (rows, *y.shape):
                 raise ValueError(
-                    f"backward: received dy of shape {value.shape} for output {i}; expected "
+                    f"backward: received dy of shape {dys[i].shape} for output {i}; expected "
                     f"{(rows, *y.shape)}"
                 )
         if self._forward_lengths is not None:
             pairs = zip(dys, self._shapes.in_steps, strict=True)
             dys = [
-                data.without_padding(np.asarray(value), self._forward_lengths) if cut else value
+                data.without_padding(value, self._forward_lengths) if cut else value
                 for value, cut in pairs
             ]
         with self._exclusive():

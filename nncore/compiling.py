@@ -88,9 +88,13 @@ class Compiling:
             self._bind_optimizer()
 
     def _check_optimizer(self, optimizer: Any) -> None:
-        """ValueError where the network has what the optimizer cannot train."""
+        """ValueError for a rule that is unknown, and where the network has what the optimizer
+        cannot train."""
+        if not isinstance(optimizer, optimizers.LBFGS):
+            optimizer.update()
+            return
         buffers = self._parameters.buffer_views if self.graph is not None else ()
-        if buffers and isinstance(optimizer, optimizers.LBFGS):
+        if buffers:
             raise ValueError(
                 f"LBFGS: received a network with {next(iter(buffers))}; running statistics follow "
                 "training steps, which it does not take: use LayerNormalization, or another "

@@ -80,14 +80,19 @@ class Examples:
     def answers(
         self, plan: Plan, first: int, end: int, batch: int, order: np.ndarray | None = None
     ) -> np.ndarray:
-        """Of how many answers, rows or steps of sequences, the plan's loss is the mean, for each
-        batch of the examples first..end (of ``order``); float64."""
-        if not plan.weighs_steps or self.lengths is None:
-            rows = np.full(-(-(end - first) // batch), batch, np.float64)
-            rows[-1] = end - first - batch * (len(rows) - 1)
-            return rows
-        lengths = self.lengths[first:end] if order is None else self.lengths[order[first:end]]
-        return np.add.reduceat(lengths, range(0, end - first, batch)).astype(np.float64)
+        """Of how many answers, rows or steps of sequences, each output's loss is the mean, for
+        each batch of the examples first..end (of ``order``): (batches, outputs) of float64."""
+        rows = np.full(-(-(end - first) // batch), batch, np.float64)
+        rows[-1] = end - first - batch * (len(rows) - 1)
+        answers = np.repeat(rows[:, None], len(self.in_steps), 1)
+        for i, y in enumerate(plan.predictions):
+            if self.in_steps[i] and self.lengths is None:
+                answers[:, i] *= y.shape[0]
+            elif self.in_steps[i]:
+                chosen: Any = slice(first, end) if order is None else order[first:end]
+                starts = range(0, end - first, batch)
+                answers[:, i] = np.add.reduceat(self.lengths[chosen], starts)
+        return answers
 
     def weigh_classes(
         self, class_weight: Any, owner: str, loss: Loss, output: Any, in_steps: bool
@@ -265,7 +270,11 @@ def _class_factors(owner, class_weight, target, loss, output, lengths):
             "to weight"
         )
     positions = (len(target), *output[:-1])
-    if target.shape[1:] == output and (loss.of_classes or _is_one_hot(target)):
+    there = np.ones(positions, bool)
+    if lengths is not None:
+        inner = (1,) * (there.ndim - 2)
+        there &= np.arange(there.shape[1]).reshape(-1, *inner) < lengths.reshape(-1, 1, *inner)
+    if target.shape[1:] == output and (loss.of_classes or _is_one_hot(target[there])):
         labels = target.argmax(-1)
     elif target.size == np.prod(positions):
         labels = target.reshape(positions)
@@ -274,11 +283,6 @@ def _class_factors(owner, class_weight, target, loss, output, lengths):
             f"{owner}: received class_weight with {loss!r} and y of shape {target.shape}, which "
             "has neither one class for each row nor is one-hot; use sample_weight"
         )
-    there = np.ones(labels.shape, bool)
-    if lengths is not None:
-        inner = (1,) * (labels.ndim - 2)
-        steps = np.arange(labels.shape[1]).reshape(-1, *inner)
-        there &= steps < lengths.reshape(-1, 1, *inner)
     present = np.unique(labels[there])
     missing = [label.item() for label in present if label.item() not in class_weight]
     if missing:

@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 TRIED = 1 << 20  # predictions that metrics are tried with
 
 
+class MeanLoss:
+    """The loss over many batches: the sum over the outputs of each one's mean over its answers."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros(0)  # of each output's losses, then how many answers these are
+
+    def sums_for(self, plan: Plan) -> np.ndarray:
+        """The sums so far, for a plan to add to."""
+        if not self.sums.size:
+            self.sums = np.zeros(2 * len(plan.predictions))
+        return self.sums
+
+    def result(self) -> float:
+        losses, answers = self.sums.reshape(2, -1)
+        return float((losses / answers).sum())
+
+
 class Measures:
     """The metrics of one pass over data: copies, so that passes do not disturb one another.
 
@@ -85,7 +102,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
     """The loss and the metrics on Examples, or on an iterable of batches; see `Model.evaluate`."""
     parts = (source,) if isinstance(source, data.Examples) else _checked(model, source)
     measures = Measures(model.metrics)
-    total, count, rows = 0.0, 0.0, 0
+    loss, rows = MeanLoss(), 0
     plan, shapes = None, None
     for examples in parts:
         width = min(batch, examples.rows)
@@ -97,8 +114,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             status = plan.execute(FORWARD, 0, end - first)
             if status:
                 raise explain(plan, status)
-            answers = examples.answers(plan, first, end, width)[0]
-            total, count = total + plan.loss * answers, count + answers
+            plan.add_losses(examples.answers(plan, first, end, width)[0], loss.sums_for(plan))
             if measures:  # copies: a metric may keep them, the plan will not
                 outputs = [plan.array(y, end - first).copy() for y in plan.predictions]
                 measures.update(examples, slice(first, end), outputs)
@@ -107,7 +123,7 @@ def evaluate(model: Training, source: Any, batch: int) -> dict[str, float]:
             gather.release()
     if not rows:
         raise ValueError("evaluate: received no rows")
-    return {"loss": float(total / count), **measures.results()}
+    return {"loss": loss.result(), **measures.results()}
 
 
 def _checked(model: Training, batches: Iterable[Any]) -> Iterator[data.Examples]:

@@ -50,17 +50,7 @@ def _bad_data(plan: Plan, op: Any) -> Exception:
             f"{which}: received NaN, infinite or too large numbers for {plan.dtype}; training "
             "needs finite ones: clean or scale the data"
         )
-    name = type(op).__name__
-    if name == "Embedding":
-        return ValueError(
-            f"layer {op.layer!r}: received {op.wrong:.10g}, which is no row of the table; "
-            f"expected integers 0 <= x < {op.inputs[1].shape[0]}"
-        )
-    return ValueError(
-        f"y: received targets that {op.layer} cannot take; expected class labels that are "
-        f"integers 0 <= y < {op.inputs[0].shape[-1]}, or probabilities from 0 to 1 (of classes: "
-        "that sum to 1)"
-    )
+    return ValueError(op.refusal())
 
 
 def _first_bad(plan: Plan) -> tuple[str | None, str]:

@@ -16,7 +16,7 @@ from nncore import data
 from nncore._names import rate, received
 from nncore.batches import check_batches, is_batches, unpack_batch
 from nncore.callbacks import Callback
-from nncore.evaluation import Measures, evaluate, try_metrics
+from nncore.evaluation import MeanLoss, Measures, evaluate, try_metrics
 from nncore.failures import explain
 from nncore.history import History, Progress
 from nncore.optimizers import LBFGS
@@ -66,13 +66,13 @@ class Fit:
                 self._pass(self.train, self.batch, order, measures)
             else:
                 self._pass_batches(epoch, measures)
-            self.end_epoch(epoch, {"loss": self.total / self.count, **measures.results()})
+            self.end_epoch(epoch, {"loss": self.loss.result(), **measures.results()})
             if self.model.stop_training:
                 break
 
     def begin_epoch(self, epoch: int) -> None:
         self.number = self.rows = 0  # batches and rows in this epoch so far
-        self.total = self.count = 0.0  # the losses of all answers, and how many these are
+        self.loss = MeanLoss()
         for callback in self.callbacks:
             callback.on_epoch_begin(self.model, epoch)
         self.progress.begin(epoch)
@@ -165,8 +165,9 @@ class Fit:
             np.empty((end - first, *shape), model.dtype)
             for shape in (model._output_shapes if measures else ())
         ]
-        reached, self.total, self.count, steps, status = plan.train(
-            first, end, width, rates, answers, model._passes, AIR, self.total, self.count, outputs
+        sums = self.loss.sums_for(plan)
+        reached, steps, status = plan.train(
+            first, end, width, rates, answers.ravel(), model._passes, AIR, sums, outputs
         )
         model._passes += steps
         self.number += steps
@@ -176,7 +177,7 @@ class Fit:
 
     def _report(self) -> bool:
         """Progress and callbacks after some batches; returns whether to stop at once."""
-        logs = {"loss": self.total / self.count}
+        logs = {"loss": self.loss.result()}
         self.progress.show(self.rows, logs)
         for callback in self.every_batch:
             callback.on_batch_end(self.model, self.number - 1, logs)

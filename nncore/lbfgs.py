@@ -26,7 +26,14 @@ def minimize(fit: Fit) -> None:
     p = model._parameters
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
     best, epoch = p.values.copy(), fit.first_epoch
-    answers = examples.answers(plan, 0, examples.rows, plan.capacity).sum()
+    answers = examples.answers(plan, 0, examples.rows, plan.capacity)
+    shares = answers / answers.sum(0)
+    if not np.allclose(shares, shares[:, :1]):
+        raise ValueError(
+            f"fit: received batch_size {fit.batch} for LBFGS, lengths, and outputs of which only "
+            f"some have steps: each batch would count differently for these; expected one batch of "
+            f"all {examples.rows} rows"
+        )
 
     def penalty(flat: np.ndarray) -> float:
         return 0.5 * optimizer.weight_decay * float(flat @ flat)
@@ -35,14 +42,13 @@ def minimize(fit: Fit) -> None:
         with np.errstate(over="ignore"):  # a trial beyond float32: then the loss is not finite
             p.assign(flat)
         loss, gradient = 0.0, np.zeros(p.values.size)
-        for first in range(0, examples.rows, plan.capacity):
+        for first, share in zip(range(0, examples.rows, plan.capacity), shares[:, 0], strict=True):
             end = min(examples.rows, first + plan.capacity)
             examples.load(plan, first, end)
             # The same random numbers each time: the function must not change under the search.
             status = plan.execute(FORWARD | BACKWARD, 0, end - first, 0.0, model._passes)
             if status or not (np.isfinite(plan.loss) and np.isfinite(p.gradients).all()):
                 raise explain(plan, status, epoch + 1)
-            share = examples.answers(plan, first, end, plan.capacity)[0] / answers
             loss += plan.loss * share
             gradient += p.gradients * share
         if not np.isfinite(flat).all():

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nncore._kernels import optimizer as kernels
+from nncore._kernels.optimizer import Update
 from nncore._names import (
     boolean,
     describe,
@@ -34,7 +34,7 @@ class Optimizer:
     learning_rate: Any = 0.01
     weight_decay: float = dataclasses.field(default=0.0, kw_only=True)
     clipnorm: float | None = dataclasses.field(default=None, kw_only=True)
-    kernel: ClassVar[Any] = None
+    rule: ClassVar[str] = ""  # of simd/optimizer.h
 
     def __post_init__(self) -> None:
         self.rates(0, 2)
@@ -90,14 +90,11 @@ class Optimizer:
             )
         return np.array(np.broadcast_to(rates, (count,)), np.float64)
 
-    def update(self) -> kernels.Update:
+    def update(self) -> Update:
         """The compiled rule with these hyper-parameters."""
         shared = ("learning_rate", "clipnorm")
         options = {k: v for k, v in dataclasses.asdict(self).items() if k not in shared}
-        return self.kernel(clipnorm=self.clipnorm or 0.0, **options, **self._extra())
-
-    def _extra(self) -> dict[str, Any]:
-        return {}
+        return Update(self.rule, clipnorm=self.clipnorm or 0.0, **options)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -115,7 +112,7 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     nesterov: bool = False
-    kernel: ClassVar[Any] = kernels.SGD
+    rule: ClassVar[str] = "sgd"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,11 +136,7 @@ class Adam(Optimizer):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
-    kernel: ClassVar[Any] = kernels.Adam
-    decoupled: ClassVar[bool] = False
-
-    def _extra(self) -> dict[str, Any]:
-        return {"decoupled": self.decoupled}
+    rule: ClassVar[str] = "adam"
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -159,7 +152,7 @@ class AdamW(Adam):
     """
 
     weight_decay: float = dataclasses.field(default=0.004, kw_only=True)
-    decoupled: ClassVar[bool] = True
+    rule: ClassVar[str] = "adamw"
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -178,7 +171,7 @@ class RMSprop(Optimizer):
     rho: float = 0.9
     momentum: float = 0.0
     epsilon: float = 1e-7
-    kernel: ClassVar[Any] = kernels.RMSprop
+    rule: ClassVar[str] = "rmsprop"
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -194,7 +187,7 @@ class Adagrad(Optimizer):
 
     learning_rate: Any = 1e-3
     epsilon: float = 1e-7
-    kernel: ClassVar[Any] = kernels.Adagrad
+    rule: ClassVar[str] = "adagrad"
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -226,7 +219,7 @@ class LBFGS(Optimizer):
         if self.clipnorm is not None:
             raise ValueError("LBFGS: received clipnorm; its line search needs the true gradient")
 
-    def update(self) -> kernels.Update:
+    def update(self) -> Update:
         raise ValueError("LBFGS needs the whole data set at each step: use fit")
 
 

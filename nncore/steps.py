@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class Steps:
     """The part of Plan that follows the steps of its inputs through the layers.
 
-    ``lengths``: how many steps each row has, where they are not all; ``weighs_steps``: the loss is
-    a mean over the steps there are, not over rows.
+    ``lengths``: how many steps each row has, where they are not all.
     """
 
     # What Plan brings along.
@@ -28,7 +27,6 @@ class Steps:
 
     def _begin_steps(self) -> None:
         self.lengths: Gather | None = None
-        self.weighs_steps = False
         self._steps = 0
         self._in_steps: set[Tensor] = set()  # whose first axis is the steps
 
@@ -55,7 +53,6 @@ class Steps:
         weight = self.weight.x if self.weight else None
         if self.lengths is None or y not in self._in_steps:
             return weight
-        self.weighs_steps = True
         steps = self.tensor(y.shape[:-1])
         self.ops.append(StepWeights(self.lengths.x, weight, steps))
         return steps

@@ -145,24 +145,34 @@ class Training(Compiling):
         stateful: bool = False,
         initial_epoch: int = 0,
     ) -> History:
-        """Trains for some epochs, passes over the data in batches.
+        """Trains for some epochs, passes over the data in batches; returns what it reports.
 
-        x: (rows, *input shape), real numbers of any type or layout, memory-mapped files too; or,
-        with y None, an iterable of batches (x, y), (x, y, sample_weight) or (x, y, sample_weight,
-        lengths) that gives them anew each epoch, which ends where they do. y: targets as the loss
-        takes them. sample_weight: (rows,), or (rows, steps) for a loss over steps. lengths: for
-        sequences x (rows, steps, ...) of unequal lengths, (rows,) integers, or a padding mask
-        (rows, steps), True for the steps there are: the others change nothing, and a loss over
-        steps is the mean of those there are. Of several inputs they are those of the first that a
-        recurrent layer goes through, and of sequences of as many steps; others count whole, as a
-        decoder's. stateful: recurrent layers begin a batch with the
-        states that the rows of the one before left, zeros at the start of an epoch; for long
-        sequences cut into batches, without shuffle. validation_data: such a tuple or iterable;
-        validation_split: the share of rows, the last ones, kept for validation. class_weight:
-        label -> weight, in the loss and the metrics of training, not of validation.
-        initial_epoch: where to go on counting, of ``epochs`` in all. verbose: True, False, or
-        "auto": a progress bar in terminals and notebooks. Ctrl-C ends training after the step
-        under way: the history so far is returned, its ``interrupted`` is True. Raises
+        x: (rows, *input shape), a list of such for several inputs; real numbers of any type or
+            layout, memory-mapped files too. Or, with y None, an iterable of batches (x, y),
+            (x, y, sample_weight) or (x, y, sample_weight, lengths) that gives them anew each
+            epoch, which ends where they do.
+        y: targets as the loss takes them, a list of such for several outputs.
+        batch_size: rows in a training step; the last one of an epoch may have fewer.
+        epochs: how many, those before initial_epoch counted.
+        validation_data: a tuple like a batch, or an iterable of such, to evaluate after each epoch.
+        validation_split: or the share of rows, the last ones, kept for that.
+        shuffle: whether rows come in another order in each epoch.
+        sample_weight: (rows,), or (rows, steps) for a loss over steps.
+        class_weight: label -> weight, in the loss and the metrics of training, not of validation.
+        callbacks: objects of `nn.callbacks`, or your own.
+        verbose: True, False, or "auto": a progress bar in terminals and notebooks.
+        lengths: of sequences x (rows, steps, ...) how many steps there are, (rows,) integers or a
+            padding mask (rows, steps); the others change nothing, and a loss over steps is the
+            mean of those there are. Of several inputs they are those of the first that a recurrent
+            layer goes through, and of sequences of as many steps; others count whole, as a
+            decoder's.
+        stateful: recurrent layers begin a batch with the states that the rows of the one before
+            left, zeros at the start of an epoch; for long sequences cut into batches, without
+            shuffle.
+        initial_epoch: where to go on counting.
+
+        Ctrl-C ends training after the step under way: the history so far is returned, its
+        ``interrupted`` is True. ValueError or TypeError, and nothing done, for wrong arguments;
         NonFiniteError, the parameters as before the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked

@@ -236,6 +236,14 @@ CALLS = [
      m.train_on_batch(X, LABELS)), ValueError, ["learning_rate", "nan"]),
     ("rate negative", lambda m: (setattr(m.optimizer, "learning_rate", -1.0),
      m.train_on_batch(X, LABELS)), ValueError, ["learning_rate", "-1.0"]),
+    ("rate a bool", lambda m: (setattr(m.optimizer, "learning_rate", True),
+     m.train_on_batch(X, LABELS)), TypeError, ["learning_rate", "True"]),
+    ("rate huge", lambda m: (setattr(m.optimizer, "learning_rate", 10**400),
+     m.train_on_batch(X, LABELS)), ValueError, ["learning_rate", "inf"]),
+    ("rule unknown", lambda m: m.compile(type("Mine", (nn.optimizers.Optimizer,), {})(), "mse"),
+     ValueError, ["rule ''", "simd/optimizer.h"]),
+    ("clipnorm huge", lambda m: m.compile(nn.SGD(clipnorm=10**5000), "mse"), ValueError,
+     ["SGD: clipnorm", "inf"]),
 ]  # fmt: skip
 
 

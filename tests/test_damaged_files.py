@@ -128,7 +128,7 @@ def test_every_part_of_the_description_forged(original, tmp_path):
                 raise AssertionError(f"{path} = {value!r} gave {error!r}") from error
             loaded += 1  # another seed, say: then it works
             assert np.isfinite(model(X)).all(), (path, value)
-            if model.optimizer is not None and model.optimizer.kernel is not None:
+            if model.optimizer is not None and model.optimizer.rule:
                 model.train_on_batch(X, np.zeros(10))
     assert loaded > 0
 

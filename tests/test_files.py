@@ -200,7 +200,7 @@ def test_a_file_is_read_in_a_fresh_process(tmp_path):
 
 # ---- training goes on ----------------------------------------------------------------------------
 
-RESUMED = [case.optimizer for case in cases.OPTIMIZERS if case.optimizer.kernel is not None]
+RESUMED = [case.optimizer for case in cases.OPTIMIZERS if case.optimizer.rule]
 
 
 def test_a_network_that_found_its_shapes_by_predicting(tmp_path):

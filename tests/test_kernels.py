@@ -9,7 +9,7 @@ import pytest
 
 import nncore as nn
 from cases import ACTIVATIONS
-from nncore._kernels import blas, simd
+from nncore._kernels import blas, dense, simd
 
 DTYPES = (np.float32, np.float64)
 TAILS = (1, 2, 3, 15, 16, 17, 31, 33, 48, 64, 100, 129)
@@ -122,6 +122,24 @@ def test_the_order_of_the_weights_is_the_one_asked_for(isa):
         bits.append(y.tobytes())
     simd.read_rows()
     assert bits[0] != bits[1] == bits[2]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_form_of_a_dense_layer_is_the_plain_one(dtype, members, isa, team):
+    team(members)
+    for B, I, O in random_shapes():
+        x = np.random.default_rng(B * I * O).normal(size=(B, I)).astype(dtype)
+        inputs = nn.Input((I,))
+        h = nn.Dense(O, "relu", bias_initializer="random_normal")(inputs)
+        model = nn.Model(inputs, [h, nn.Dense(O, use_bias=False)(h)], seed=0, dtype=dtype)
+        found = model(x)
+        dense.force_plain(True)
+        expected = model(x)
+        dense.force_plain(False)
+        for one, other in zip(found, expected, strict=True):
+            tolerance = 100 * np.finfo(dtype).eps * max(1, abs(other).max())
+            np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sequences of unequal lengths: padded steps change nothing, neither outputs nor gradients."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -179,6 +181,55 @@ def test_the_loss_of_an_epoch_counts_steps_not_rows(optimizer, batches):
     assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-6)
 
 
+def tagger_and_regressor(optimizer):
+    """Two outputs: one of the steps, one of the row."""
+    x = nn.Input((STEPS, FEATURES))
+    h = nn.GRU(4, return_sequences=True)(x)
+    model = nn.Model(x, [nn.Dense(4)(h), nn.Dense(1)(nn.GRU(3)(h))], seed=0, dtype="float64")
+    model.compile(optimizer, ["cross_entropy", "mse"])
+    x, lengths = padded(30)
+    long = lengths > 4
+    rng = np.random.default_rng(1)
+    tags = rng.integers(0, 4, (30, STEPS))
+    numbers = np.where(long[:, None], 1.0, 10.0) * rng.normal(size=(30, 1))
+    return model, x, [tags, numbers], lengths
+
+
+@pytest.mark.parametrize("batch", [1, 7, 15, 30])
+def test_each_output_of_an_epoch_counts_its_own_answers(batch):
+    model, x, y, lengths = tagger_and_regressor(nn.SGD(0.0))
+    expected = pytest.approx(model.train_on_batch(x, y, lengths=lengths), rel=1e-12)
+    options = {"lengths": lengths, "batch_size": batch}
+    assert model.evaluate(x, y, **options)["loss"] == expected
+    assert model.fit(x, y, **options, verbose=False).history["loss"] == [expected]
+
+
+def test_lbfgs_refuses_batches_that_count_differently_for_its_outputs():
+    model, x, y, lengths = tagger_and_regressor(nn.LBFGS())
+    before = {name: view.copy() for name, view in model.params.items()}
+    with pytest.raises(ValueError, match="batch_size 29.*expected one batch of all 30 rows"):
+        model.fit(x, y, lengths=lengths, batch_size=29, verbose=False)
+    assert all(np.array_equal(view, before[name]) for name, view in model.params.items())
+    history = model.fit(x, y, lengths=lengths, batch_size=30, epochs=5, verbose=False).history
+    assert history["loss"][-1] == pytest.approx(model.evaluate(x, y, lengths=lengths)["loss"])
+    same = lengths * 0 + 3  # then one gradient serves both outputs
+    history = model.fit(x, y, lengths=same, batch_size=7, epochs=5, verbose=False).history
+    assert history["loss"][-1] == pytest.approx(model.evaluate(x, y, lengths=same)["loss"])
+
+
+def test_batches_without_lengths_count_all_of_their_steps():
+    model = network([nn.GRU(4, return_sequences=True), nn.Dense(1)], STEPS, dtype="float64")
+    model.compile(nn.SGD(0.0), "mse", ["mse"])
+    x = padded(8)[0]
+    y = np.linspace(0, 5, 8)[:, None, None] * np.ones((8, STEPS, 1))
+    full = np.full(3, STEPS)
+    for parts in ([(x[:3], y[:3], None, full), (x[3:], y[3:])], [(x, y)]):
+        scores = model.evaluate(parts)
+        assert scores["loss"] == pytest.approx(scores["mse"], rel=1e-12)
+        history = model.fit(parts, verbose=False).history
+        assert history["loss"] == [pytest.approx(scores["mse"], rel=1e-12)]
+
+
 def everything(model, x, y, lengths):
     """All that a model says of some data, then the parameters that training on it leads to."""
     options = {"lengths": lengths}
@@ -319,6 +370,21 @@ def test_padding_before_a_recurrent_layer_reaches_no_gradient(before, padding):
         found.append([loss, dx, *grads.values(), *(g.copy() for g in model.grads.values())])
     for zeros, other in zip(*found, strict=True):
         assert np.array_equal(zeros, other)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mse", "mae", "huber"])
+def test_class_weight_of_one_hot_targets_looks_at_no_padding(loss):
+    model = network([nn.GRU(4, return_sequences=True), nn.Dense(4)], STEPS)
+    x, lengths = padded(12, dtype="float32")
+    labels = np.random.default_rng(3).integers(0, 4, (12, STEPS))
+    factors = np.array([1.0, 2.0, 0.5, 0.0])
+    model.compile(nn.SGD(0.1), loss)
+    other = copy.deepcopy(model)
+    y = np.eye(4)[labels]
+    model.train_on_batch(x, y, class_weight=dict(enumerate(factors)), lengths=lengths)
+    other.train_on_batch(x, y, sample_weight=factors[labels], lengths=lengths)
+    for name, value in model.params.items():
+        assert np.array_equal(value, other.params[name])
 
 
 def test_class_weight_asks_for_no_label_of_the_padding():

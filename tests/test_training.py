@@ -308,6 +308,19 @@ def test_a_forward_that_is_refused_leaves_nothing_to_go_backward_from():
         model.backward(dy)
 
 
+def test_a_forward_that_never_ran_leaves_the_one_before():
+    model = regressor()
+    dy = np.ones_like(model.forward(X))
+    expected = model.backward(dy)
+    model.forward(X)
+    with pytest.raises(ValueError, match="shape"):
+        model.forward(X[:, 1:])
+    with pytest.raises(TypeError, match="training"):
+        model.forward(X, training="yes")
+    model.forward(2 * X, training=False)
+    assert np.array_equal(model.backward(dy), expected)
+
+
 # ---- learning rates ------------------------------------------------------------------------------
 
 

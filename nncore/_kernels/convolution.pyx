@@ -26,7 +26,7 @@ from nncore._kernels cimport threads
 from nncore._kernels.convolution_algorithms cimport (DEPTHWISE, PLAIN, PRODUCT, WINOGRAD, pack,
                                                      run_plain, run_tiles, run_units,
                                                      weight_units)
-from nncore._kernels.convolution_choice cimport Description, bias_data, weight_data
+from nncore._kernels.convolution_choice cimport Choice, bias_data, weight_data
 from nncore._kernels.convolution_passes cimport tiles, units
 from nncore._kernels.finishing cimport finishing
 from nncore._kernels.op cimport UNIT, Run, adds, share
@@ -39,7 +39,7 @@ cdef enum:
     FEWEST_PIXELS = 128  # but so many pixels that reading the weights again for them costs little
 
 
-cdef class Convolution(Description):
+cdef class Convolution(Choice):
     """y = x * weight + b"""
 
     cdef void forward(self, Run *run) noexcept nogil:

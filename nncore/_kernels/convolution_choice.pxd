@@ -5,7 +5,7 @@ from nncore._kernels.op cimport Tensor
 from nncore._kernels.simd cimport conv_pass, isize
 
 
-cdef class Description(Finishing):
+cdef class Choice(Finishing):
     cdef Tensor x
     cdef RunningNormalization normalization  # that is folded in
     cdef Tensor folded_weight, folded_bias, wide_weight, wide_bias, packed_weight
@@ -30,11 +30,11 @@ cdef class Description(Finishing):
     cdef void count(self, const conv_pass *p, isize *packed, isize *work) noexcept nogil
 
 
-cdef inline char *weight_data(Description op) noexcept nogil:
+cdef inline char *weight_data(Choice op) noexcept nogil:
     return op.weight.data if op.folded_weight is None else op.folded_weight.data
 
 
-cdef inline char *bias_data(Description op) noexcept nogil:
+cdef inline char *bias_data(Choice op) noexcept nogil:
     """NULL: none"""
     if op.folded_bias is not None:
         return op.folded_bias.data

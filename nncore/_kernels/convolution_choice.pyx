@@ -9,8 +9,8 @@ In plans that do not train, normalization by running statistics disappears in th
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
 from nncore._kernels.batch_normalization cimport RunningNormalization
-from nncore._kernels.convolution_algorithms cimport (DIRECT, PATCHES, PLAIN, PRODUCT, WINOGRAD,
-                                                     pack, sizes)
+from nncore._kernels.convolution_algorithms cimport (DEPTHWISE, DIRECT, GROUPED, PATCHES, PLAIN,
+                                                     PRODUCT, WINOGRAD, pack, sizes)
 from nncore._kernels.convolution_passes cimport (down_pass, set_blocks, up_pass, winograd_can,
                                                  winograd_is_faster)
 from nncore._kernels.finishing cimport Finishing
@@ -21,8 +21,9 @@ from nncore._kernels.simd cimport (CONV_PADDED, CONV_PATCHES, conv_pass, f32, f6
 
 from nncore._kernels.threads import fills, largest
 
-ALGORITHMS = ("plain", "product", "direct", "patches", "depthwise", "grouped", "winograd",
-              "overlap")
+ALGORITHMS = {"plain": PLAIN, "product": PRODUCT, "direct": DIRECT, "patches": PATCHES,
+              "depthwise": DEPTHWISE, "grouped": GROUPED, "winograd": WINOGRAD,
+              "overlap": None}  # the backward pass of another
 
 cdef enum:
     UNIT_BYTES = 128 << 10   # of x in a unit of work: a part of L2
@@ -50,12 +51,15 @@ cdef isize lines(isize bytes) noexcept nogil:
     return (bytes + LINE - 1) // LINE * LINE
 
 
-cdef class Description(Finishing):
-    """What a Convolution knows. Geometry: strides, dilations, and the zeros above and left.
+cdef class Choice(Finishing):
+    """What a Convolution knows, and chooses when its plan is built.
+
+    Geometry: strides, dilations, and the zeros above and left.
 
     ``keeps(bytes)``: whether packed weights may be kept for the next run. If not, in plans that
     train or whose weights are too many, only what `lay_beside` makes of a few filters is.
     """
+
     def __init__(self, Tensor x, Tensor weight, Tensor bias, Tensor y, strides, dilations, before,
                  groups=1, rows=1, transposed=False, keeps=None):
         cdef conv_pass *p = &self.down
@@ -176,7 +180,7 @@ cdef class Description(Finishing):
         algorithm = forced if forced in possible else best
         self.overlaps = algorithm == "overlap" or (
             algorithm != forced and best in ("direct", "patches") and self.prefers_overlap())
-        self.chosen = ALGORITHMS.index(best if algorithm == "overlap" else algorithm)
+        self.chosen = ALGORITHMS[best if algorithm == "overlap" else algorithm]
         self.slots = largest()
         self.wide = self.chosen == WINOGRAD and (
             f64.winograd_is_wide(p) if self.is_double else f32.winograd_is_wide(p))
@@ -202,7 +206,8 @@ cdef class Description(Finishing):
 
     @property
     def algorithm(self):
-        return "overlap" if self.overlaps else ALGORITHMS[self.chosen]
+        names = {chosen: name for name, chosen in ALGORITHMS.items()}
+        return names[None if self.overlaps else self.chosen]
 
     cdef void up(self, conv_pass *p, isize row, isize column) noexcept nogil:
         """The pass up to the image's pixels of one phase."""
@@ -246,7 +251,7 @@ cdef class Description(Finishing):
         work[0] = max(work[0], b)
 
 
-cdef void fold(Description op, RunningNormalization normalization, real *_) noexcept nogil:
+cdef void fold(Choice op, RunningNormalization normalization, real *_) noexcept nogil:
     cdef isize O = op.folded_bias.size, n = op.weight.size // O, o, i
     cdef const real *weight = <const real *> op.weight.data
     cdef const real *bias = <const real *> op.bias.data if op.bias is not None else NULL
@@ -264,7 +269,7 @@ cdef void fold(Description op, RunningNormalization normalization, real *_) noex
             folded[i] = weight[i] * scale
 
 
-cdef void pack_all(Description op, real *_) noexcept nogil:
+cdef void pack_all(Choice op, real *_) noexcept nogil:
     """Packs the weights, folded and side by side where they are."""
     cdef conv_pass *p = &op.ahead
     cdef const real *weight = <const real *> weight_data(op)

@@ -22,54 +22,108 @@ cdef enum:
     KEPT_INPUTS = 256   # of at most so many inputs: 8 rows of 33, 1000 units: 5 us, as dots 14
 
 
-cdef inline bint by_dots(isize B, isize I, isize O, isize lanes, isize most) noexcept nogil:
-    """Whether dot products along the inputs are the faster form of x W^T: for few rows, which do
-    not repay the packing of W, and for few units, which do not fill a vector. More rows than one
-    tile of dots has read W again: that takes longer vectors. Measured over 33 pairs (I,O), 14
-    values of B, with AVX2 and AVX-512; the whole layer decides, not a member's share. `most` rows
-    ever repay it."""
+cdef enum Form:  # of the product x W^T
+    PLAIN        # the formula
+    BLAS         # of scipy
+    ONE_ROW      # W x
+    PACKED       # tiles, the weights laid out for them each time that they have changed
+    SHORT        # each x and each row of W is at most a vector
+    DOTS         # along the inputs
+    TILES        # W is packed on the way
+
+cdef bint plain = False
+
+
+def force_plain(bint on):
+    """For tests: whether all layers compute the formula, or each the form that is the fastest."""
+    global plain
+    plain = on
+
+
+cdef void dense_plain(real *y, const real *x, const real *weight, const real *bias, isize rows,
+                      isize units, isize I, isize O) noexcept nogil:
+    """The formula: y[r, o] = bias[o] + sum over i of weight[o, i] x[r, i]."""
+    cdef isize r, o, i
+    cdef real sum
+    for r in range(rows):
+        for o in range(units):
+            sum = bias[o] if bias != NULL else 0
+            for i in range(I):
+                sum += weight[o * I + i] * x[r * I + i]
+            y[r * O + o] = sum
+
+
+cdef Form form_of(Dense op, isize B) noexcept nogil:
+    """The fastest form for B rows; the whole layer decides, not a member's share."""
+    if plain:
+        return PLAIN
+    if B == 1:
+        return ONE_ROW
+    if op.uses_blas:
+        return BLAS
+    if op.packed_weight is not None:
+        return PACKED
+    if op.O < op.lanes and op.I <= op.lanes:
+        return SHORT
+    return DOTS if by_dots(B, op.I, op.O, op.lanes) else TILES
+
+
+cdef inline bint by_dots(isize B, isize I, isize O, isize lanes) noexcept nogil:
+    """Whether dot products are faster than tiles: for few rows, which do not repay the packing of
+    W, and for few units, which do not fill a vector. More rows than one tile of dots has read W
+    again: that takes longer vectors. Measured over 33 pairs (I,O), 14 values of B, with AVX2 and
+    AVX-512; `most` rows ever repay it."""
+    cdef isize most = 128 if vector_bytes() == 64 else 32
     return (O < lanes and I >= 4 * O) or (
         B <= most and I >= min(4 * B, 256) and (B <= 6 or I >= 112))
 
 
-cdef void dense_forward(real *y, const real *x, const real *weight, const real *packed,
-                        isize most, const real *bias, isize B, isize I, isize O, isize begin,
-                        isize end, bint by_rows, bint use_blas, isize lanes, const finish *f,
-                        void *scratch) noexcept nogil:
-    """y = x W^T + b for the rows or units begin..end, finished by f unless that is NULL; packed:
-    the weights as packed for `most` rows, if they are."""
-    cdef isize row = begin if by_rows else 0, rows = end - begin if by_rows else B
-    cdef isize unit = 0 if by_rows else begin, units = O if by_rows else end - begin
-    cdef isize r, o, at = row * O + unit
-    cdef real *whole = y
-    y += at
-    x += row * I
-    weight += unit * I
-    if bias != NULL:
-        bias += unit
-    if use_blas and B > 1:
+cdef void dense_forward(Dense op, Run *run, real *_) noexcept nogil:
+    """y = x W^T + b, this member's rows or units, finished while they are in a cache."""
+    cdef isize B = run.rows * op.positions, I = op.I, O = op.O, r, o
+    cdef isize row = 0, rows = B, unit = 0, units = O, end
+    if op.units_by_rows:
+        share(B, op.positions, run, &row, &end)
+        rows = end - row
+    else:
+        share(O, UNIT, run, &unit, &end)
+        units = end - unit
+    cdef isize at = row * O + unit
+    cdef real *y = <real *> op.y.data + at
+    cdef const real *x = <const real *> op.x.data + row * I
+    cdef const real *weight = <const real *> op.weight.data + unit * I
+    cdef const real *bias = NULL
+    if op.bias is not None:
+        bias = <const real *> op.bias.data + unit
+    cdef Form form = form_of(op, B)
+    if form == PLAIN:
+        dense_plain(y, x, weight, bias, rows, units, I, O)
+    elif form == BLAS:
         if bias != NULL:
             for r in range(rows):
                 for o in range(units):
                     y[r * O + o] = bias[o]
         blas.blas_gemm(y, O, x, I, False, weight, I, True, rows, units, I, bias != NULL)
-    elif B == 1:
+    elif form == ONE_ROW:
         if rows == 1:  # a member may have none
             gemv(y, x, weight, I, units, I, bias, I * O * sizeof(real))
-    elif packed != NULL:
-        gemm_packed(y, O, x, I, packed, most, rows, O, I, 0, bias, scratch)
-    elif O < lanes and I <= lanes:
+    elif form == PACKED:
+        gemm_packed(y, O, x, I, <const real *> op.packed_weight.data, op.most, rows, O, I, 0,
+                    bias, run.scratch)
+    elif form == SHORT:
         gemm_short(y, O, x, I, weight, I, rows, units, I, bias)
-    elif by_dots(B, I, O, lanes, 128 if lanes * sizeof(real) == 64 else 32):
+    elif form == DOTS:
         gemm_dot(y, O, x, I, weight, I, rows, units, I, 0, bias)
     else:
-        gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, scratch)
+        gemm(y, O, x, I, 1, weight, 1, I, rows, units, I, 0, bias, run.scratch)
+    cdef finish storage
+    cdef const finish *f = finishing(op, &storage)
     if f != NULL:
         if units == O:
-            finish_piece(f, whole, at, rows * O)
+            finish_piece(f, <real *> op.y.data, at, rows * O)
         else:
             for r in range(rows):
-                finish_piece(f, whole, at + r * O, units)
+                finish_piece(f, <real *> op.y.data, at + r * O, units)
 
 
 cdef void dense_backward_input(real *dx, const real *dy, const real *weight, isize B, isize I,
@@ -176,35 +230,19 @@ cdef class Dense(Finishing):
             piece.member += run.members
 
     cdef void forward_share(self, Run *run) noexcept nogil:
-        cdef isize B = run.rows * self.positions, begin, end
-        cdef finish storage
-        cdef const finish *f = finishing(self, &storage)
-        cdef char *weight = self.weight.data
-        cdef char *bias = NULL if self.bias is None else self.bias.data
-        cdef char *packed = NULL if self.packed_weight is None else self.packed_weight.data
-        if self.units_by_rows:
-            share(B, self.positions, run, &begin, &end)
-        else:
-            share(self.O, UNIT, run, &begin, &end)
         if self.is_double:
-            dense_forward(<double *> self.y.data, <const double *> self.x.data,
-                          <const double *> weight, <const double *> packed, self.most,
-                          <const double *> bias, B, self.I, self.O, begin, end,
-                          self.units_by_rows, self.uses_blas, self.lanes, f, run.scratch)
+            dense_forward[double](self, run, NULL)
         else:
-            dense_forward(<float *> self.y.data, <const float *> self.x.data,
-                          <const float *> weight, <const float *> packed, self.most,
-                          <const float *> bias, B, self.I, self.O, begin, end,
-                          self.units_by_rows, self.uses_blas, self.lanes, f, run.scratch)
+            dense_forward[float](self, run, NULL)
 
     cdef void backward_share(self, Run *run) noexcept nogil:
         if self.is_double:
-            backward[double](self, run, NULL)
+            dense_backward[double](self, run, NULL)
         else:
-            backward[float](self, run, NULL)
+            dense_backward[float](self, run, NULL)
 
 
-cdef void backward(Dense op, Run *run, real *_) noexcept nogil:
+cdef void dense_backward(Dense op, Run *run, real *_) noexcept nogil:
     """dx, dW and db of y = x W^T + b; the columns of dW go to the members where units are few."""
     cdef isize B = run.rows * op.positions, begin, end
     cdef const real *dy = <const real *> op.y.grad

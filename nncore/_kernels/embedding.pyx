@@ -9,7 +9,7 @@ cdef class Embedding(Op):
     """y = weight[x]; dweight[x] += dy; dx = 0. Members share the columns of dweight."""
     cdef Tensor x, weight, y
     cdef isize V, D
-    cdef readonly double wrong   # what was no row of the table, for the message
+    cdef double wrong   # what was no row of the table, for the message
 
     def __init__(self, Tensor x, Tensor weight, Tensor y):
         self.connect((x, weight), (y,))
@@ -17,6 +17,10 @@ cdef class Embedding(Op):
         self.V, self.D = weight.shape
         self.backward_by_rows = False
         self.work = y.size
+
+    def refusal(self):
+        return (f"layer {self.layer!r}: received {self.wrong:.10g}, which is no row of the table; "
+                f"expected integers 0 <= x < {self.V}")
 
     cdef void forward(self, Run *run) noexcept nogil:
         if self.is_double:

@@ -153,7 +153,7 @@ cdef class Entry:
         cdef Py_ssize_t rows
         cdef int status = NOT_SIMPLE
         if (plan is None or self.in_training == process or plan.feed_count != 2
-                or not isinstance(rate, (float, int))):
+                or not isinstance(rate, float)):
             return NOT_SIMPLE
         if not 0 <= <double> rate < INFINITY or (phases & UPDATE and plan.update is None):
             return NOT_SIMPLE

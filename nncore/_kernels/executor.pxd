@@ -66,6 +66,7 @@ cdef class Executor:
     cdef void deal_out(self, const Section *section, Run *run) noexcept nogil
     cdef bint any_bad(self, int members) noexcept nogil
     cdef double total_loss(self) noexcept nogil
+    cdef void sum_losses(self, const double *answers, double *sums) noexcept nogil
     cdef void commit_all(self) noexcept nogil
     cdef void update_member(self, int member, int members) noexcept nogil
     cdef int team_size(self, Py_ssize_t rows, int phases) noexcept nogil

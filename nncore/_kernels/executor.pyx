@@ -229,6 +229,13 @@ cdef class Executor:
                 total += (<Op> self.losses[i]).loss(self.rows)
         return total
 
+    cdef void sum_losses(self, const double *answers, double *sums) noexcept nogil:
+        """The outputs' losses times their answers, and these, added to sums (2, outputs)."""
+        cdef int i
+        for i in range(self.loss_count):
+            sums[i] += answers[i] * (<Op> self.losses[i]).loss(self.rows)
+            sums[self.loss_count + i] += answers[i]
+
     cdef void update_member(self, int member, int members) noexcept nogil:
         """The optimizer's pass, unless loss or gradient is not finite: then nothing changes.
 

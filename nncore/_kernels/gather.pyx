@@ -16,7 +16,7 @@ from nncore._kernels.op cimport Op, Run, Tensor, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
 cdef enum:
-    STRETCH = 1 << 16  # numbers of an array that NumPy looks at together
+    AT_ONCE = 1 << 16  # numbers of an array that NumPy looks at together
 
 cdef double BEYOND_FLOAT = 3.4028235677973366e38  # 2^128 - 2^103: rounds to infinity, less does not
 
@@ -215,7 +215,7 @@ def all_finite(array, dtype):
         return bool(f64.all_finite(<const double *> found.data, array.size) if is_double
                     else fits_float(<const double *> found.data, array.size))
     rows = numpy.atleast_1d(array)
-    step = max(1, STRETCH * len(rows) // max(1, rows.size))  # it takes memory
+    step = max(1, AT_ONCE * len(rows) // max(1, rows.size))  # it takes memory
     with numpy.errstate(over="ignore"):
         return all(bool(numpy.isfinite(rows[i:i + step].astype(dtype)).all())
                    for i in range(0, len(rows), step))

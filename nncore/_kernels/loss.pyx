@@ -19,7 +19,8 @@ cdef double SLACK = SUM_TOLERANCE + 1e-4  # and when they are rounded
 
 
 cdef class Loss(Op):
-    """What all losses share: x, the network's output; target; weight; sums, one double a row."""
+    """What all losses share: x, the network's output; target; weight; sums, one double for each
+    BLOCK of rows."""
 
     def __init__(self, Tensor x, Tensor target, Tensor weight, Tensor sums, Tensor prediction=None,
                  **options):
@@ -38,6 +39,11 @@ cdef class Loss(Op):
 
     def set_options(self):
         pass
+
+    def refusal(self):
+        return (f"y: received targets that {self.layer} cannot take; expected class labels that "
+                f"are integers 0 <= y < {self.n}, or probabilities from 0 to 1 (of classes: that "
+                "sum to 1)")
 
     cdef char *weights(self) noexcept nogil:
         return self.weight.data if self.weight is not None else NULL

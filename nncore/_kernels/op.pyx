@@ -103,6 +103,10 @@ cdef class Op:
         """After the forward pass of a good step of so many rows, on one member: what it leaves."""
         pass
 
+    def refusal(self):
+        """For the user, after ``run.bad``: what this op received, and what it expected."""
+        return f"layer {self.layer!r}: received data that it cannot take"
+
     cdef double loss(self, Py_ssize_t rows) noexcept nogil:
         """What this op found the loss of a batch of so many rows to be, if it is a loss."""
         return 0

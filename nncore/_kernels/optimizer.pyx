@@ -1,24 +1,38 @@
 """Optimizer steps: one pass over the flat vectors of parameters, gradients and state.
 
-The rules stand in simd/optimizer.h; here they meet their hyper-parameters.
+The rules stand in simd/optimizer.h; here they meet their vectors and hyper-parameters.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.math cimport NAN
+from libc.string cimport strcmp
 from nncore._kernels.arrays cimport array_data
 from nncore._kernels.simd cimport f32, f64
 
 
 cdef class Update:
-    """One rule over n parameters p with gradient g and ``vectors`` state vectors."""
+    """One rule over n parameters p with gradient g and ``vectors`` state vectors.
 
-    def __init__(self, *, double weight_decay=0.0, double clipnorm=0.0, **options):
-        self.weight_decay, self.clipnorm = weight_decay, clipnorm
-        self.set_options(**options)
+    rule: its name in simd/optimizer.h; options: its hyper-parameters.
+    """
+
+    def __init__(self, str rule, *, double clipnorm=0, double weight_decay=0, double momentum=0,
+                 bint nesterov=False, double beta_1=0, double beta_2=0, double rho=0,
+                 double epsilon=0):
+        cdef bytes label = rule.encode()
+        cdef int i = 0
+        while f32.rules[i].label != NULL and strcmp(f32.rules[i].label, label) != 0:
+            i += 1
+        if f32.rules[i].label == NULL:
+            raise ValueError(f"received the rule {rule!r}, which simd/optimizer.h does not have")
+        self.rule, self.rule_double = &f32.rules[i], &f64.rules[i]
+        self.vectors = self.rule.vectors + (momentum > 0)
+        self.clipnorm = clipnorm
+        self.options = optimizer_step(
+            rate=0, scale=1, weight_decay=weight_decay, momentum=momentum, beta_1=beta_1,
+            beta_2=beta_2, rho=rho, epsilon=epsilon, nesterov=nesterov, step=0)
 
     def __dealloc__(self):
         PyMem_Free(self.sums)
-
-    def set_options(self):
-        pass
 
     def bind(self, p, g, states):
         """Tells which vectors to work on: flat arrays of one length and type, ``states`` (vectors,
@@ -38,7 +52,17 @@ cdef class Update:
 
     cdef void apply(self, isize begin, isize end, double rate, double scale,
                     int64_t step) noexcept nogil:
-        pass
+        """The rule over begin..end."""
+        cdef optimizer_step options = self.options
+        options.rate, options.scale, options.step = rate, scale, step
+        if self.is_double:
+            self.rule_double.apply(<double *> self.p + begin, <const double *> self.g + begin,
+                                   <double *> self.state[0] + begin,
+                                   <double *> self.state[1] + begin, end - begin, &options)
+        else:
+            self.rule.apply(<float *> self.p + begin, <const float *> self.g + begin,
+                            <float *> self.state[0] + begin, <float *> self.state[1] + begin,
+                            end - begin, &options)
 
     cdef double squares(self, isize begin, isize end) noexcept nogil:
         """Sum of g^2 over begin..end; without clipping only whether it is finite matters."""
@@ -49,89 +73,3 @@ cdef class Update:
         if self.clipnorm == 0:
             return 0.0 if f32.all_finite(<float *> self.g + begin, end - begin) else NAN
         return f32.sum_squares(<float *> self.g + begin, NULL, end - begin)
-
-
-cdef double NAN = float("nan")
-
-
-cdef class SGD(Update):
-    cdef double momentum
-    cdef bint nesterov
-
-    def set_options(self, double momentum, bint nesterov):
-        self.momentum, self.nesterov = momentum, nesterov
-        self.vectors = 1 if momentum else 0
-
-    cdef void apply(self, isize begin, isize end, double rate, double scale,
-                    int64_t step) noexcept nogil:
-        if self.is_double:
-            f64.sgd(<double *> self.p + begin, <double *> self.g + begin,
-                    <double *> self.state[0] + begin, end - begin, rate, scale,
-                    self.weight_decay, self.momentum, self.nesterov, step == 1)
-        else:
-            f32.sgd(<float *> self.p + begin, <float *> self.g + begin,
-                    <float *> self.state[0] + begin, end - begin, rate, scale,
-                    self.weight_decay, self.momentum, self.nesterov, step == 1)
-
-
-cdef class Adam(Update):
-    cdef double beta_1, beta_2, epsilon
-    cdef bint decoupled
-
-    def set_options(self, double beta_1, double beta_2, double epsilon, bint decoupled):
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self.decoupled = decoupled
-        self.vectors = 2
-
-    cdef void apply(self, isize begin, isize end, double rate, double scale,
-                    int64_t step) noexcept nogil:
-        if self.is_double:
-            f64.adam(<double *> self.p + begin, <double *> self.g + begin,
-                     <double *> self.state[0] + begin, <double *> self.state[1] + begin,
-                     end - begin, rate, scale, self.weight_decay, self.decoupled, self.beta_1,
-                     self.beta_2, self.epsilon, step)
-        else:
-            f32.adam(<float *> self.p + begin, <float *> self.g + begin,
-                     <float *> self.state[0] + begin, <float *> self.state[1] + begin,
-                     end - begin, rate, scale, self.weight_decay, self.decoupled, self.beta_1,
-                     self.beta_2, self.epsilon, step)
-
-
-cdef class RMSprop(Update):
-    cdef double rho, epsilon, momentum
-
-    def set_options(self, double rho, double epsilon, double momentum):
-        self.rho, self.epsilon, self.momentum = rho, epsilon, momentum
-        self.vectors = 2 if momentum else 1
-
-    cdef void apply(self, isize begin, isize end, double rate, double scale,
-                    int64_t step) noexcept nogil:
-        if self.is_double:
-            f64.rmsprop(<double *> self.p + begin, <double *> self.g + begin,
-                        <double *> self.state[0] + begin, <double *> self.state[1] + begin,
-                        end - begin, rate, scale, self.weight_decay, self.rho, self.epsilon,
-                        self.momentum)
-        else:
-            f32.rmsprop(<float *> self.p + begin, <float *> self.g + begin,
-                        <float *> self.state[0] + begin, <float *> self.state[1] + begin,
-                        end - begin, rate, scale, self.weight_decay, self.rho, self.epsilon,
-                        self.momentum)
-
-
-cdef class Adagrad(Update):
-    cdef double epsilon
-
-    def set_options(self, double epsilon):
-        self.epsilon = epsilon
-        self.vectors = 1
-
-    cdef void apply(self, isize begin, isize end, double rate, double scale,
-                    int64_t step) noexcept nogil:
-        if self.is_double:
-            f64.adagrad(<double *> self.p + begin, <double *> self.g + begin,
-                        <double *> self.state[0] + begin, end - begin, rate, scale,
-                        self.weight_decay, self.epsilon)
-        else:
-            f32.adagrad(<float *> self.p + begin, <float *> self.g + begin,
-                        <float *> self.state[0] + begin, end - begin, rate, scale,
-                        self.weight_decay, self.epsilon)

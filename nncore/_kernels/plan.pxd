@@ -15,5 +15,7 @@ cdef class Loop(Executor):
     cdef int run_released(self, int phases, Py_ssize_t first, Py_ssize_t rows, char *output)
     cdef int run_stretches(self, int phases, Py_ssize_t first, Py_ssize_t rows,
                            char *output) noexcept nogil
+    cdef int look_at_sums(self, answers, sums, Py_ssize_t steps, const double **counts,
+                          double **summed) except -1
     cdef void put_output(self, char *output) noexcept nogil
     cdef object infer_array(self, object x, const Array *found)

@@ -141,15 +141,13 @@ cdef class Loop(Executor):
         return status
 
     def train(self, Py_ssize_t first, Py_ssize_t end, Py_ssize_t batch, rates, answers,
-              unsigned long long step, double seconds, double total, double count,
-              list predictions=None):
+              unsigned long long step, double seconds, sums, list predictions=None):
         """Training steps on rows first..end, ``batch`` at a time, until the time is up.
 
-        rates: the learning rate of each step; answers: what each step's loss counts in the sum;
-        vectors of float64. predictions: for each loss an array of ``end - first`` rows, which
-        receives what the loss made of the network's output.
-        total and count: the sums of the losses and of the answers so far, which go on: so they do
-        not depend on when the time is up. Returns (where to go on, total, count, steps done, status
+        rates: the learning rate of each step; answers and sums: see `add_losses`, answers of all
+        steps one after another; vectors of float64. predictions: for each loss an array of
+        ``end - first`` rows, which receives what the loss made of the network's output.
+        The sums do not depend on when the time is up. Returns (where to go on, steps done, status
         of the last one).
         """
         cdef long long deadline = threads.clock() + <long long> (seconds * 1e9)
@@ -157,14 +155,14 @@ cdef class Loop(Executor):
         cdef int status = GOOD, phases = FORWARD | BACKWARD | UPDATE
         if self.prepare_count:
             phases |= PREPARE
-        cdef double n
         cdef Taker taker = Taker(self.predictions, predictions or [], end - first)
-        cdef Array rate, counts
+        cdef Array rate
+        cdef const double *counts
+        cdef double *summed
         look_at_vector(rates, DOUBLE, &rate)
-        look_at_vector(answers, DOUBLE, &counts)
-        if (batch < 1 or batch > self.capacity
-                or min(rate.shape[0], counts.shape[0]) * batch < end - first):
+        if batch < 1 or batch > self.capacity or rate.shape[0] * batch < end - first:
             raise ValueError("batches that this plan cannot run")
+        self.look_at_sums(answers, sums, (end - first + batch - 1) // batch, &counts, &summed)
         if self.update is None:
             raise ValueError("training without an optimizer")
         for gather in self.gathers:
@@ -180,9 +178,7 @@ cdef class Loop(Executor):
                     status = self.run(phases, first, rows)
                     if status != GOOD:
                         break
-                    n = (<const double *> counts.data)[steps]
-                    total += self.loss * n
-                    count += n
+                    self.sum_losses(counts + steps * self.loss_count, summed)
                     step += 1
                     steps += 1
                     self.update.step += 1
@@ -193,7 +189,29 @@ cdef class Loop(Executor):
         finally:
             if self.uses_blas:
                 blas.release()
-        return first, total, count, steps, status
+        return first, steps, status
+
+    def add_losses(self, answers, sums):
+        """Adds the losses of the last run to the sums over several.
+
+        answers: of how many each output's loss is the mean; sums: of each output the losses times
+        these, then of each output these; vectors of float64.
+        """
+        cdef const double *counts
+        cdef double *summed
+        self.look_at_sums(answers, sums, 1, &counts, &summed)
+        self.sum_losses(counts, summed)
+
+    cdef int look_at_sums(self, answers, sums, Py_ssize_t steps, const double **counts,
+                          double **summed) except -1:
+        cdef Array a, s
+        look_at_vector(answers, DOUBLE, &a)
+        look_at_vector(sums, DOUBLE, &s)
+        if a.shape[0] != steps * self.loss_count or s.shape[0] != 2 * self.loss_count:
+            raise ValueError(f"{a.shape[0]} answers and {s.shape[0]} sums of {self.loss_count} "
+                             f"losses in {steps} steps")
+        counts[0], summed[0] = <const double *> a.data, <double *> s.data
+        return 0
 
     def execute_one(self, Op op, bint backward):
         """One op alone on this thread, on the batch of the last run; returns its loss."""

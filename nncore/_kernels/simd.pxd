@@ -22,6 +22,18 @@ cdef extern from "simd/simd.h" nogil:
         void (*forward)(double *y, const double *x, isize rows, isize n) noexcept nogil
         void (*backward)(double *dx, const double *dy, const double *xy, isize rows, isize n,
                       int add) noexcept nogil
+    ctypedef struct optimizer_step:
+        double rate, scale, weight_decay, momentum, beta_1, beta_2, rho, epsilon
+        int nesterov
+        int64_t step
+    ctypedef struct f32_rule:
+        const char *label
+        int vectors
+        void (*apply)(float *p, const float *g, float *first, float *second, isize n,
+                      const optimizer_step *s) noexcept nogil
+    ctypedef struct f64_rule:
+        void (*apply)(double *p, const double *g, double *first, double *second, isize n,
+                      const optimizer_step *s) noexcept nogil
     enum:
         CONV_IN_PLACE
         CONV_PADDED
@@ -65,6 +77,7 @@ cdef extern from "simd/simd.h" nogil:
         const double *c_prev
     ctypedef struct f32_table:
         const char *isa
+        int vector_bytes
         void (*gemm)(float *c, isize ldc, const float *a, isize ars, isize acs, const float *b,
                   isize brs, isize bcs, isize M, isize N, isize K, int add, const float *bias,
                   float *scratch) noexcept nogil
@@ -94,16 +107,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*sigmoid_log)(float *y, float *l, const float *x, isize n) noexcept nogil
         double (*sum_squares)(const float *x, const float *t, isize n) noexcept nogil
         int (*all_finite)(const float *x, isize n) noexcept nogil
-        void (*sgd)(float *p, const float *g, float *m, isize n, double rate, double scale,
-                 double weight_decay, double momentum, int nesterov, int first) noexcept nogil
-        void (*adam)(float *p, const float *g, float *m, float *v, isize n, double rate,
-                  double scale, double weight_decay, int decoupled, double beta_1,
-                  double beta_2, double epsilon, int64_t step) noexcept nogil
-        void (*rmsprop)(float *p, const float *g, float *v, float *m, isize n, double rate,
-                     double scale, double weight_decay, double rho, double epsilon,
-                     double momentum) noexcept nogil
-        void (*adagrad)(float *p, const float *g, float *v, isize n, double rate, double scale,
-                     double weight_decay, double epsilon) noexcept nogil
+        const f32_rule *rules
         void (*dropout_mask)(uint8_t *keep, isize first, isize n, double rate, uint64_t key,
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(float *y, const float *x, const uint8_t *keep, isize n,
@@ -212,16 +216,7 @@ cdef extern from "simd/simd.h" nogil:
         void (*sigmoid_log)(double *y, double *l, const double *x, isize n) noexcept nogil
         double (*sum_squares)(const double *x, const double *t, isize n) noexcept nogil
         int (*all_finite)(const double *x, isize n) noexcept nogil
-        void (*sgd)(double *p, const double *g, double *m, isize n, double rate, double scale,
-                 double weight_decay, double momentum, int nesterov, int first) noexcept nogil
-        void (*adam)(double *p, const double *g, double *m, double *v, isize n, double rate,
-                  double scale, double weight_decay, int decoupled, double beta_1,
-                  double beta_2, double epsilon, int64_t step) noexcept nogil
-        void (*rmsprop)(double *p, const double *g, double *v, double *m, isize n, double rate,
-                     double scale, double weight_decay, double rho, double epsilon,
-                     double momentum) noexcept nogil
-        void (*adagrad)(double *p, const double *g, double *v, isize n, double rate, double scale,
-                     double weight_decay, double epsilon) noexcept nogil
+        const f64_rule *rules
         void (*dropout_mask)(uint8_t *keep, isize first, isize n, double rate, uint64_t key,
                           uint64_t step) noexcept nogil
         void (*dropout_apply)(double *y, const double *x, const uint8_t *keep, isize n,

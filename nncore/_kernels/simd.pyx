@@ -38,4 +38,4 @@ select(os.environ.get("NNCORE_ISA") or None)
 
 
 cdef int vector_bytes() noexcept nogil:
-    return 64 if f32.isa[3] == c"5" else 32 if f32.isa[0] == c"a" else 16
+    return f32.vector_bytes

@@ -15,13 +15,15 @@
 #define PAUSE() ((void)0)
 #endif
 
-long long team_clock(void) {
+long long team_clock(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (long long)now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-unsigned long team_flush_denormals(void) {
+unsigned long team_flush_denormals(void)
+{
 #if defined(__x86_64__)
     unsigned long before = _mm_getcsr();
     _mm_setcsr((unsigned)before | 0x8040); /* FTZ: results; DAZ: operands */
@@ -36,7 +38,8 @@ unsigned long team_flush_denormals(void) {
 #endif
 }
 
-void team_restore_denormals(unsigned long state) {
+void team_restore_denormals(unsigned long state)
+{
 #if defined(__x86_64__)
     /* The flags that the run raised (inexact, overflow) are no business of the caller's. */
     _mm_setcsr((unsigned)state);
@@ -96,7 +99,8 @@ static struct {
 static pthread_once_t fork_handler_once = PTHREAD_ONCE_INIT;
 
 /* The child of a fork has the forking thread only, and locks in any state. */
-static void forget_workers(void) {
+static void forget_workers(void)
+{
     pthread_mutex_init(&pool.mutex, NULL);
     atomic_store(&pool.taken, 0);
     atomic_store(&pool.sleepers, 0);
@@ -110,7 +114,8 @@ static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_worke
 
 /* Worker w waits for a run after `seen`; returns its number. Runs of fewer members than w + 2 are
  * none of its business: it sleeps through them. */
-static unsigned long long wait_for_run(int w, unsigned long long seen) {
+static unsigned long long wait_for_run(int w, unsigned long long seen)
+{
     unsigned long long run;
     long long deadline = team_clock() + SPIN_NANOSECONDS;
     do {
@@ -138,7 +143,8 @@ static unsigned long long wait_for_run(int w, unsigned long long seen) {
 }
 
 /* Takes a seat in a run; returns the member's number, 0 if the run is closed, full or over. */
-static int join(unsigned long long run) {
+static int join(unsigned long long run)
+{
     unsigned long long seats = atomic_load_explicit(&pool.seats, memory_order_acquire);
     while (seats / SEATS == run && !(seats & CLOSED)) {
         int taken = (int)(seats % CLOSED);
@@ -148,7 +154,8 @@ static int join(unsigned long long run) {
     return 0;
 }
 
-static void *worker(void *number) {
+static void *worker(void *number)
+{
     int w = (int)(intptr_t)number;
     unsigned long long run = 0;
     for (;;) {
@@ -167,7 +174,8 @@ static void *worker(void *number) {
 
 /* Keeps the workers off the caller's processor. A kernel that wakes a thread beside its waker lets
  * the two take turns there for many milliseconds, while another processor idles. */
-static void make_way(void) {
+static void make_way(void)
+{
 #if defined(__linux__)
     cpu_set_t allowed;
     int here = sched_getcpu();
@@ -183,7 +191,8 @@ static void make_way(void) {
 
 /* Starts workers until there are `wanted`. All signals are blocked in them: Ctrl-C belongs to
  * Python's main thread. */
-static void hire(int wanted) {
+static void hire(int wanted)
+{
     if (pool.workers >= wanted) return;
     pthread_once(&fork_handler_once, install_fork_handler);
     sigset_t all, before;
@@ -202,7 +211,8 @@ static void hire(int wanted) {
 }
 
 /* Announces a run, gives the workers some time to join and returns how many members it has. */
-static int gather(team_work work, void *argument, int members, long long patience) {
+static int gather(team_work work, void *argument, int members, long long patience)
+{
     unsigned long long run = atomic_load_explicit(&pool.announced, memory_order_relaxed) + 1;
     pool.work = work;
     pool.argument = argument;
@@ -241,7 +251,8 @@ static int gather(team_work work, void *argument, int members, long long patienc
 }
 
 /* Spins until *counter has (or, if `leave`, no longer has) a value; the caller notes how long. */
-static void wait_while(atomic_uint *counter, unsigned value, int leave) {
+static void wait_while(atomic_uint *counter, unsigned value, int leave)
+{
     int pauses = 0;
     long long since = 0;
     while ((atomic_load_explicit(counter, memory_order_acquire) == value) == leave) {
@@ -255,7 +266,8 @@ static void wait_while(atomic_uint *counter, unsigned value, int leave) {
 /* A member that lost its processor to another process, or to another library's spinning threads,
  * holds up all others for milliseconds. After a run that was mostly waiting, the caller does
  * without a team for four times as long: then even a busy machine costs little. */
-int team_run(team_work work, void *argument, int members, long long patience) {
+int team_run(team_work work, void *argument, int members, long long patience)
+{
     int free_pool = 0;
     if (members > TEAM_MAX) members = TEAM_MAX;
     if (members > 1 && atomic_compare_exchange_strong(&pool.taken, &free_pool, 1)) {
@@ -279,7 +291,8 @@ int team_run(team_work work, void *argument, int members, long long patience) {
     return 1;
 }
 
-void team_barrier(int members) {
+void team_barrier(int members)
+{
     if (members <= 1) return;
     unsigned round = atomic_load_explicit(&pool.opened, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&pool.arrived, 1, memory_order_acq_rel) == members - 1) {
@@ -292,7 +305,8 @@ void team_barrier(int members) {
 
 #else /* no pthreads: a plan runs on its caller */
 
-int team_run(team_work work, void *argument, int members, long long patience) {
+int team_run(team_work work, void *argument, int members, long long patience)
+{
     (void)members, (void)patience;
     work(argument, 0, 1);
     return 1;

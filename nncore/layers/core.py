@@ -72,6 +72,7 @@ class Activation(Layer):
     """y = sigma(x) for a sigma given by name, PyTorch's: relu, leaky_relu (0.01 x below 0), elu,
     selu, gelu (the exact one), silu, softplus, sigmoid, hard_sigmoid (min(max(x + 3, 0), 6) / 6),
     tanh, softmax and log_softmax over the last axis, linear. Shapes stay. ValueError for others.
+    The formulas are in ``nncore/_kernels/simd/activation.h``.
 
     >>> import nncore as nn
     >>> nn.Sequential([nn.Input((3,)), nn.Activation("relu")])([[-1.0, 0.0, 2.0]]).tolist()

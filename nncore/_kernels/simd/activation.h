@@ -25,7 +25,8 @@ SIGMA(leaky_relu) { return x <= 0 ? x * (REAL)0.01 : x; }
 SLOPE(leaky_relu, y) { return y <= 0 ? (REAL)0.01 : 1; }
 
 /* elu: x if x > 0, else exp(x) - 1.  sigma' = 1 if y > 0, else y + 1 */
-SIGMA(elu) {
+SIGMA(elu)
+{
     const REAL y = NAME(expm1_nonpositive)(x);
     return x <= 0 ? y : x;
 }
@@ -35,7 +36,8 @@ SLOPE(elu, y) { return y <= 0 ? y + 1 : 1; }
  * sigma' = lambda if y > 0, else y + lambda alpha.  (Klambauer et al. 2017) */
 #define SELU_LAMBDA ((REAL)1.0507009873554804934193349852946)
 #define SELU_LAMBDA_ALPHA ((REAL)1.7580993408473766)
-SIGMA(selu) {
+SIGMA(selu)
+{
     const REAL y = SELU_LAMBDA_ALPHA * NAME(expm1_nonpositive)(x);
     return x <= 0 ? y : SELU_LAMBDA * x;
 }
@@ -46,7 +48,8 @@ SIGMA(sigmoid) { return NAME(sigmoid)(x); }
 SLOPE(sigmoid, y) { return y * (1 - y); }
 
 /* hard_sigmoid: min(max(x + 3, 0), 6) / 6.  sigma' = 1/6 if 0 < y < 1, else 0 */
-SIGMA(hard_sigmoid) {
+SIGMA(hard_sigmoid)
+{
     REAL z = x + 3;
     z = z < 0 ? 0 : z;
     z = z > 6 ? 6 : z;
@@ -59,11 +62,13 @@ SIGMA(tanh) { return NAME(tanh)(x); }
 SLOPE(tanh, y) { return 1 - y * y; }
 
 /* softplus: log(1 + exp(x)), x beyond 20.  sigma' = sigmoid(x) = 1 - exp(-y), 1 beyond 20 */
-SIGMA(softplus) {
+SIGMA(softplus)
+{
     const REAL y = NAME(softplus)(x);
     return x > 20 ? x : y;
 }
-SLOPE(softplus, y) {
+SLOPE(softplus, y)
+{
     const REAL slope = -NAME(expm1_nonpositive)(-y);
     return y > 20 ? 1 : slope;
 }
@@ -71,7 +76,8 @@ SLOPE(softplus, y) {
 /* silu: x sigmoid(x).  sigma' = s (1 + x (1 - s)), s = sigmoid(x).
  * Beyond +-1000 the limits hold to the last bit; the clamp keeps inf * 0 out. */
 SIGMA(silu) { return (x < -1000 ? -1000 : x) * NAME(sigmoid)(x); }
-SLOPE(silu, x) {
+SLOPE(silu, x)
+{
     x = x < -1000 ? -1000 : x;
     x = x > 1000 ? 1000 : x;
     const REAL s = NAME(sigmoid)(x);
@@ -80,12 +86,14 @@ SLOPE(silu, x) {
 
 /* gelu: x Phi(x), Phi the normal distribution.  sigma' = Phi(x) + x phi(x), phi = Phi' */
 #define GELU_LIMIT (REAL_IS_DOUBLE ? 39 : 14) /* Phi(-limit) is 0, clamped for inf as in silu */
-SIGMA(gelu) {
+SIGMA(gelu)
+{
     REAL density;
     const REAL z = x < -GELU_LIMIT ? -GELU_LIMIT : x;
     return z * NAME(normal_cdf)(z > GELU_LIMIT ? GELU_LIMIT : z, &density);
 }
-SLOPE(gelu, x) {
+SLOPE(gelu, x)
+{
     REAL density;
     x = x < -GELU_LIMIT ? -GELU_LIMIT : x;
     x = x > GELU_LIMIT ? GELU_LIMIT : x;
@@ -94,11 +102,13 @@ SLOPE(gelu, x) {
 }
 
 /* softmax: y = exp(x) / sum(exp(x)) over a row.  dx = y (dy - sum(y dy)) */
-static void NAME(softmax_forward)(REAL *y, const REAL *x, isize rows, isize n) {
+static void NAME(softmax_forward)(REAL *y, const REAL *x, isize rows, isize n)
+{
     NAME(softmax)(y, x, NULL, rows, n);
 }
 static void NAME(softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, isize rows, isize n,
-                                   int add) {
+                                   int add)
+{
     for (; rows > 0; rows--, dx += n, dy += n, y += n) {
         const REAL mean = NAME(dot)(y, dy, n);
         ELEMENTWISE_LOOP
@@ -111,7 +121,8 @@ static void NAME(softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, isiz
 
 #define CHUNK 256
 /* log_softmax: y = x - log(sum(exp(x))) over a row.  dx = dy - exp(y) sum(dy) */
-static void NAME(log_softmax_forward)(REAL *y, const REAL *x, isize rows, isize n) {
+static void NAME(log_softmax_forward)(REAL *y, const REAL *x, isize rows, isize n)
+{
     for (; rows > 0; rows--, x += n, y += n) {
         const REAL max = NAME(max)(x, n);
         REAL sum = 0;
@@ -129,7 +140,8 @@ static void NAME(log_softmax_forward)(REAL *y, const REAL *x, isize rows, isize 
     }
 }
 static void NAME(log_softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, isize rows,
-                                       isize n, int add) {
+                                       isize n, int add)
+{
     for (; rows > 0; rows--, dx += n, dy += n, y += n) {
         const REAL sum = NAME(sum)(dy, n);
         ELEMENTWISE_LOOP
@@ -157,12 +169,14 @@ static void NAME(log_softmax_backward)(REAL *dx, const REAL *dy, const REAL *y, 
     ROWWISE(log_softmax, Y)
 
 /* The loops around SIGMA and SLOPE. Both are inlined, so each instance is one vector loop. */
-ALWAYS_INLINE void NAME(map)(REAL *y, const REAL *x, isize n, REAL (*sigma)(REAL)) {
+ALWAYS_INLINE void NAME(map)(REAL *y, const REAL *x, isize n, REAL (*sigma)(REAL))
+{
     BY_VECTORS(PUT(y, NAME(lanes_of)(GET(x), sigma)));
 }
 
 ALWAYS_INLINE void NAME(map_slope)(REAL *dx, const REAL *dy, const REAL *xy, isize n, int add,
-                                   REAL (*slope)(REAL)) {
+                                   REAL (*slope)(REAL))
+{
     if (add)
         BY_VECTORS(PUT(dx, GET(dx) + GET(dy) * NAME(lanes_of)(GET(xy), slope)));
     else
@@ -193,7 +207,8 @@ static const TABLE(activation) NAME(activations)[] = {
 };
 
 /* y = sigmoid(x), l = log(1 + exp(-|x|)): what the loss of a sigmoid output needs, in one pass */
-static void NAME(sigmoid_log)(REAL *y, REAL *l, const REAL *x, isize n) {
+static void NAME(sigmoid_log)(REAL *y, REAL *l, const REAL *x, isize n)
+{
     ELEMENTWISE_LOOP
     for (isize i = 0; i < n; i++) {
         const REAL z = x[i];

@@ -22,13 +22,15 @@
 #define ELEMENTWISE_LOOP _Pragma("GCC ivdep")
 #endif
 
-ALWAYS_INLINE uint32_t float_bits(float x) {
+ALWAYS_INLINE uint32_t float_bits(float x)
+{
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-ALWAYS_INLINE float bits_float(uint32_t bits) {
+ALWAYS_INLINE float bits_float(uint32_t bits)
+{
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
@@ -45,7 +47,8 @@ extern const float exp_lowest, tanh_limit[2]; /* [FUSED] */
  * which a shift makes an exponent. Below -87.7, k is -127 and the scale 0: exp(-inf) is exactly 0.
  * log 2 is subtracted in two parts (Cody and Waite 1980), k times the first is exact. The
  * polynomial is fitted (minimax, 3e-9). */
-ALWAYS_INLINE float exp_parts(float x, float *scale) {
+ALWAYS_INLINE float exp_parts(float x, float *scale)
+{
     const float round = 12583039.0f;
     x = x < exp_lowest ? exp_lowest : x;
     const float shifted = x * 1.44269504f + round;
@@ -61,7 +64,8 @@ ALWAYS_INLINE float exp_parts(float x, float *scale) {
 }
 
 /* exp(x) for x <= 0. Error 8.9e-8 relative. */
-ALWAYS_INLINE float exp_nonpositive_f32(float x) {
+ALWAYS_INLINE float exp_nonpositive_f32(float x)
+{
     float scale, q = exp_parts(x, &scale);
     return scale * q + scale;
 }
@@ -70,7 +74,8 @@ ALWAYS_INLINE double exp_nonpositive_f64(double x) { return exp(x); }
 
 /* exp(x) - 1 for x <= 0, without cancellation near 0; of other x it means nothing.
  * Error 8.9e-8 relative. */
-ALWAYS_INLINE float expm1_nonpositive_f32(float x) {
+ALWAYS_INLINE float expm1_nonpositive_f32(float x)
+{
     float scale, q = exp_parts(x, &scale);
     return scale * q + (scale - 1.0f);
 }
@@ -79,7 +84,8 @@ ALWAYS_INLINE double expm1_nonpositive_f64(double x) { return x > 0 ? x : expm1(
 
 /* log(1 + e) for e in [0, 1], as 2 artanh(s), s = e / (2 + e) <= 1/3: an odd series in s whose
  * tail is fitted (minimax, 1.5e-8). */
-ALWAYS_INLINE float log1p_unit_f32(float e) {
+ALWAYS_INLINE float log1p_unit_f32(float e)
+{
     const float s = e / (2.0f + e), z = s * s;
     float p = 0.134305117f;
     p = p * z + 0.141175204f;
@@ -95,7 +101,8 @@ ALWAYS_INLINE double log1p_unit_f64(double e) { return log1p(e); }
  * 1: the largest float up to Eigen's limit for which it is. The quotient is formed first, so that
  * tiny x keep their relative precision.
  * Error 2.9e-7 with fused multiplication, 3.9e-7 without; absolute and relative. */
-ALWAYS_INLINE float tanh_f32(float x) {
+ALWAYS_INLINE float tanh_f32(float x)
+{
     const float limit = tanh_limit[FUSED];
     x = x > limit ? limit : x;
     x = x < -limit ? -limit : x;
@@ -122,7 +129,8 @@ ALWAYS_INLINE double tanh_f64(double x) { return tanh(x); }
  * The tail Phi(-|x|) = exp(-x^2 / 2) * R(|x|), where R is smooth (a scaled erfc) and fitted by a
  * rational function (minimax, 6e-9). Unlike 1 + erf it has no cancellation at the left.
  * Error 1.3e-7 absolute; relative 3e-7 within |x| < 1, 4e-6 at x = -13 (from rounding x^2). */
-ALWAYS_INLINE float normal_cdf_f32(float x, float *density) {
+ALWAYS_INLINE float normal_cdf_f32(float x, float *density)
+{
     const float a = fabsf(x), e = exp_nonpositive_f32(-0.5f * x * x);
     float p = 0.004077611231f;
     p = p * a + 0.040372553504f;
@@ -140,25 +148,29 @@ ALWAYS_INLINE float normal_cdf_f32(float x, float *density) {
     return x < 0 ? tail : 1.0f - tail;
 }
 
-ALWAYS_INLINE double normal_cdf_f64(double x, double *density) {
+ALWAYS_INLINE double normal_cdf_f64(double x, double *density)
+{
     *density = exp(-0.5 * x * x) * 0.39894228040143267794;
     return 0.5 * erfc(x * -0.70710678118654752440);
 }
 
 /* 1 / (1 + exp(-x)), in a form that neither overflows nor loses the left tail.
  * Error 8.9e-8 absolute, 1.8e-7 relative. */
-ALWAYS_INLINE float sigmoid_f32(float x) {
+ALWAYS_INLINE float sigmoid_f32(float x)
+{
     const float e = exp_nonpositive_f32(-fabsf(x));
     return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
-ALWAYS_INLINE double sigmoid_f64(double x) {
+ALWAYS_INLINE double sigmoid_f64(double x)
+{
     const double e = exp(-fabs(x));
     return (x < 0 ? e : 1.0) / (1.0 + e);
 }
 
 /* log(1 + exp(x)). Error 2.3e-7 relative. */
-ALWAYS_INLINE float softplus_f32(float x) {
+ALWAYS_INLINE float softplus_f32(float x)
+{
     return (x < 0 ? 0.0f : x) + log1p_unit_f32(exp_nonpositive_f32(-fabsf(x)));
 }
 

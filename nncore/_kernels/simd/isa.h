@@ -35,7 +35,8 @@
 #include <immintrin.h>
 #endif
 
-/* Whether x * y + z is rounded once. */
+/* Whether x * y + z is rounded once: where it is, kernels rely on it, on setup.py's -O2 and
+ * -ffp-contract=fast, that is. */
 #if defined(__FMA__) || defined(__aarch64__) || defined(__FP_FAST_FMAF)
 #define FUSED 1
 #else

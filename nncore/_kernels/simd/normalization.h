@@ -12,14 +12,16 @@ typedef struct {
     REAL mean, rest, inverse;
 } NAME(moments);
 
-ALWAYS_INLINE REAL NAME(sum_of_lanes)(NAME(vec) v) {
+ALWAYS_INLINE REAL NAME(sum_of_lanes)(NAME(vec) v)
+{
     const NAME(block) b = NAME(add_blocks)(v);
     return REAL_IS_DOUBLE ? b[0] + b[1] : (b[0] + b[1]) + (b[2 % BLOCK] + b[3 % BLOCK]);
 }
 
 /* Two passes over a row, the second with the correction of Chan, Golub and LeVeque (1983): exact to
  * rounding also where the mean is large beside the deviation. */
-ALWAYS_INLINE NAME(moments) NAME(moments_of)(const REAL *x, isize C, REAL epsilon) {
+ALWAYS_INLINE NAME(moments) NAME(moments_of)(const REAL *x, isize C, REAL epsilon)
+{
     const isize last = C - C % LANES;
     NAME(vec) sum = {0}, deviation = {0}, square = {0};
     REAL mean = 0, rest = 0, variance = 0;
@@ -44,7 +46,8 @@ ALWAYS_INLINE NAME(moments) NAME(moments_of)(const REAL *x, isize C, REAL epsilo
 
 static void NAME(layer_norm)(REAL *restrict y, REAL *restrict moments, const REAL *restrict x,
                              const REAL *restrict weight, const REAL *restrict bias, isize rows,
-                             isize C, double epsilon) {
+                             isize C, double epsilon)
+{
     for (isize r = 0; r < rows; r++, x += C, y += C) {
         const NAME(moments) m = NAME(moments_of)(x, C, (REAL)epsilon);
         for (isize c = 0; c < C; c++)
@@ -62,7 +65,8 @@ static void NAME(layer_norm)(REAL *restrict y, REAL *restrict moments, const REA
 static void NAME(layer_norm_sums)(REAL *restrict dweight, REAL *restrict dbias,
                                   const REAL *restrict dy, const REAL *restrict x,
                                   const REAL *restrict moments, isize rows, isize C,
-                                  isize columns) {
+                                  isize columns)
+{
     for (isize r = 0; r < rows; r++, x += C, dy += C) {
         NAME(moments) m;
         memcpy(&m, moments + 3 * r, sizeof m);
@@ -78,7 +82,8 @@ static void NAME(layer_norm_sums)(REAL *restrict dweight, REAL *restrict dbias,
 static void NAME(layer_norm_backward)(REAL *restrict dx, REAL *restrict dweight,
                                       REAL *restrict dbias, const REAL *restrict dy,
                                       const REAL *restrict x, const REAL *restrict moments,
-                                      const REAL *restrict weight, isize rows, isize C, int add) {
+                                      const REAL *restrict weight, isize rows, isize C, int add)
+{
     const isize last = C - C % LANES;
     for (isize r = 0; r < rows; r++, x += C, dy += C, dx += C) {
         NAME(moments) m;

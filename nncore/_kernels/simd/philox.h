@@ -18,7 +18,8 @@ typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
 
 /* The product of the low halves. An instruction of its own, which gcc 12 does not find: it makes
  * the mask three times as fast (0.4 ns an element instead of 1.2). */
-ALWAYS_INLINE words multiply(words a, uint32_t b) {
+ALWAYS_INLINE words multiply(words a, uint32_t b)
+{
 #if VECTOR_BYTES == 64
     return (words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
 #elif VECTOR_BYTES == 32
@@ -32,7 +33,8 @@ ALWAYS_INLINE words multiply(words a, uint32_t b) {
 
 /* counter[0..3]: the counters of WORDS blocks in, their random words out. Two vectors of blocks
  * side by side, because one would wait for its multiplications. */
-ALWAYS_INLINE void philox(words counter[2][4], uint64_t key) {
+ALWAYS_INLINE void philox(words counter[2][4], uint64_t key)
+{
     uint32_t key_0 = (uint32_t)key, key_1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
         for (int v = 0; v < 2; v++) {
@@ -51,7 +53,8 @@ ALWAYS_INLINE void philox(words counter[2][4], uint64_t key) {
 /* keep[i] for the 8 * WORDS elements from 4 * block on: word i % 4 of block i / 4 is at least
  * `threshold`. The counter is (block, step). */
 static inline void dropout_chunk(uint8_t *keep, uint64_t block, uint32_t threshold, uint64_t key,
-                                 uint64_t step) {
+                                 uint64_t step)
+{
     words counter[2][4];
     for (int v = 0; v < 2; v++) {
         for (int b = 0; b < WORDS; b++)
@@ -73,7 +76,8 @@ static inline void dropout_chunk(uint8_t *keep, uint64_t block, uint32_t thresho
 }
 
 static void dropout_mask(uint8_t *keep, isize first, isize n, double rate, uint64_t key,
-                         uint64_t step) {
+                         uint64_t step)
+{
     enum { chunk = 8 * WORDS };
     if (rate >= 1) { /* 2^32 is no uint32_t */
         memset(keep, 0, (size_t)n);

@@ -19,14 +19,16 @@ typedef struct {
     isize origin, i0, i1, j0, j1;
 } NAME(window);
 
-ALWAYS_INLINE NAME(window) NAME(window_at)(const pool_windows *s, isize p, isize q) {
+ALWAYS_INLINE NAME(window) NAME(window_at)(const pool_windows *s, isize p, isize q)
+{
     const isize h = p * s->sh - s->top, w = q * s->sw - s->left;
     return (NAME(window)){(h * s->W + w) * s->C, MAX(0, -h), MIN(s->kh, s->H - h), MAX(0, -w),
                           MIN(s->kw, s->W - w)};
 }
 
 /* 1 / the number of cells for a mean, or 1 */
-ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean) {
+ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean)
+{
     return mean ? 1 / (REAL)((in.i1 - in.i0) * (in.j1 - in.j0)) : 1;
 }
 
@@ -39,7 +41,8 @@ ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean) {
  * its number is -1. */
 ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize row, isize C,
                                        isize kw, NAME(window) in, int relu, int whole,
-                                       NAME(mask) m) {
+                                       NAME(mask) m)
+{
     NAME(vec) most = NAME(load_lanes)(x + in.i0 * row + in.j0 * C, whole, m);
     NAME(ivec) at = (NAME(ivec)){0} + (NAME(integer))(in.i0 * kw + in.j0);
     for (isize i = in.i0; i < in.i1; i++) {
@@ -62,7 +65,8 @@ ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize
 
 /* Whether all 2 x 2 cells are in the image: then `in` and kw are constants for the compiler, which
  * knows the loops (Zen 3, 16 channels: 14 -> 10 ns a window). */
-ALWAYS_INLINE int NAME(four_cells)(const pool_windows *s, NAME(window) *in) {
+ALWAYS_INLINE int NAME(four_cells)(const pool_windows *s, NAME(window) *in)
+{
     const int four = s->kh == 2 && s->kw == 2 && in->i0 == 0 && in->j0 == 0 && in->i1 == 2 &&
                      in->j1 == 2;
     if (four)
@@ -71,7 +75,8 @@ ALWAYS_INLINE int NAME(four_cells)(const pool_windows *s, NAME(window) *in) {
 }
 
 ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
-                                        const pool_windows *s, int relu) {
+                                        const pool_windows *s, int relu)
+{
     const isize C = s->C, last = C - C % LANES, row = s->W * C;
     const NAME(mask) m = NAME(mask_first)(C - last);
     for (isize p = 0; p < s->P; p++) {
@@ -94,7 +99,8 @@ ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
     }
 }
 
-static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s, int relu) {
+static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_windows *s, int relu)
+{
     if (cell)
         NAME(max_of_windows)(y, cell, x, s, relu);
     else
@@ -104,7 +110,8 @@ static void NAME(max_pool)(REAL *y, REAL *cell, const REAL *x, const pool_window
 /* One vector of channels; dx is at the window's origin. first: nothing is there yet. */
 ALWAYS_INLINE void NAME(give_to_cells)(REAL *dx, const REAL *dy, const REAL *cell,
                                        const pool_windows *s, NAME(window) in, int first,
-                                       int whole, NAME(mask) m) {
+                                       int whole, NAME(mask) m)
+{
     const NAME(ivec) d = (NAME(ivec))NAME(load_lanes)(dy, whole, m);
     const NAME(ivec) at = (NAME(ivec))NAME(load_lanes)(cell, whole, m);
     for (isize i = in.i0; i < in.i1; i++) {
@@ -119,7 +126,8 @@ ALWAYS_INLINE void NAME(give_to_cells)(REAL *dx, const REAL *dy, const REAL *cel
 
 /* The same channel by channel: for a few, (64,28,28,1) in 0.02 ms instead of 0.19. */
 ALWAYS_INLINE void NAME(give_to_cell)(REAL *dx, const REAL *dy, const REAL *cell,
-                                      const pool_windows *s) {
+                                      const pool_windows *s)
+{
     for (isize c = 0; c < s->C; c++) {
         NAME(integer) at;
         memcpy(&at, cell + c, sizeof at);
@@ -131,13 +139,15 @@ ALWAYS_INLINE void NAME(give_to_cell)(REAL *dx, const REAL *dy, const REAL *cell
 }
 
 /* Whether each cell is in one window. */
-static int NAME(windows_tile)(const pool_windows *s) {
+static int NAME(windows_tile)(const pool_windows *s)
+{
     return s->top == 0 && s->left == 0 && s->sh == s->kh && s->sw == s->kw &&
            s->P * s->kh >= s->H && s->Q * s->kw >= s->W;
 }
 
 static void NAME(max_pool_backward)(REAL *dx, const REAL *dy, const REAL *cell,
-                                    const pool_windows *s, int add) {
+                                    const pool_windows *s, int add)
+{
     const isize C = s->C, last = C - C % LANES;
     const NAME(mask) m = NAME(mask_first)(C - last);
     const int first = !add && C > LANES / 2 && NAME(windows_tile)(s);
@@ -168,7 +178,8 @@ static void NAME(max_pool_backward)(REAL *dx, const REAL *dy, const REAL *cell,
 /* V vectors of channels, R rows of cells at a time: four sums hide the latency of each. */
 ALWAYS_INLINE void NAME(sum_of_window)(REAL *y, const REAL *x, const pool_windows *s,
                                        NAME(window) in, REAL scale, int add, int whole,
-                                       NAME(mask) m, const int V, const int R) {
+                                       NAME(mask) m, const int V, const int R)
+{
 #define EACH(n) _Pragma("GCC unroll 4") for (int e = 0; e < n; e++)
     const isize row = s->W * s->C;
     NAME(vec) total[4], sum[4]; /* sums of one row of cells: short sums round less */
@@ -197,7 +208,8 @@ ALWAYS_INLINE void NAME(sum_of_window)(REAL *y, const REAL *x, const pool_window
 }
 
 /* y = the sum or mean of each window [+ y] */
-static void NAME(sum_pool)(REAL *y, const REAL *x, const pool_windows *s, int mean, int add) {
+static void NAME(sum_pool)(REAL *y, const REAL *x, const pool_windows *s, int mean, int add)
+{
     const isize C = s->C, last = C - C % LANES;
     const NAME(mask) m = NAME(mask_first)(C - last);
     for (isize p = 0; p < s->P; p++) {
@@ -227,7 +239,8 @@ static void NAME(sum_pool)(REAL *y, const REAL *x, const pool_windows *s, int me
 }
 
 static void NAME(sum_pool_backward)(REAL *restrict dx, const REAL *restrict dy,
-                                    const pool_windows *s, int mean, int add) {
+                                    const pool_windows *s, int mean, int add)
+{
     const isize C = s->C;
     const int first = !add && NAME(windows_tile)(s); /* nothing is there yet */
     if (!add && !first)

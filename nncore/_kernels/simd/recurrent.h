@@ -192,12 +192,15 @@ CELL(gru_reset_backward)
     });
 }
 
-/* In the order of the CELL_... of simd.h */
 static void NAME(cell_forward)(int kind, const CELL_ARGUMENT *s)
 {
     static void (*const cells[])(const CELL_ARGUMENT *) = {
-        NAME(rnn_tanh_forward), NAME(rnn_relu_forward),   NAME(lstm_forward),
-        NAME(gru_forward),      NAME(gru_before_forward), NAME(gru_reset_forward),
+        [CELL_RNN_TANH] = NAME(rnn_tanh_forward),
+        [CELL_RNN_RELU] = NAME(rnn_relu_forward),
+        [CELL_LSTM] = NAME(lstm_forward),
+        [CELL_GRU] = NAME(gru_forward),
+        [CELL_GRU_BEFORE] = NAME(gru_before_forward),
+        [CELL_GRU_RESET] = NAME(gru_reset_forward),
     };
     cells[kind](s);
 }
@@ -205,8 +208,12 @@ static void NAME(cell_forward)(int kind, const CELL_ARGUMENT *s)
 static void NAME(cell_backward)(int kind, const CELL_ARGUMENT *s)
 {
     static void (*const cells[])(const CELL_ARGUMENT *) = {
-        NAME(rnn_tanh_backward), NAME(rnn_relu_backward),   NAME(lstm_backward),
-        NAME(gru_backward),      NAME(gru_before_backward), NAME(gru_reset_backward),
+        [CELL_RNN_TANH] = NAME(rnn_tanh_backward),
+        [CELL_RNN_RELU] = NAME(rnn_relu_backward),
+        [CELL_LSTM] = NAME(lstm_backward),
+        [CELL_GRU] = NAME(gru_backward),
+        [CELL_GRU_BEFORE] = NAME(gru_before_backward),
+        [CELL_GRU_RESET] = NAME(gru_reset_backward),
     };
     cells[kind](s);
 }

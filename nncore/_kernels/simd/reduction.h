@@ -22,7 +22,8 @@ typedef int32_t NAME(integer);
 ALWAYS_INLINE REAL NAME(log)(REAL x) { return REAL_IS_DOUBLE ? (REAL)log(x) : (REAL)logf(x); }
 
 /* The sum over i < n of b[i], or of a[i] * b[i] if `product`. */
-ALWAYS_INLINE REAL NAME(partial_sums)(const REAL *a, const REAL *b, isize n, int product) {
+ALWAYS_INLINE REAL NAME(partial_sums)(const REAL *a, const REAL *b, isize n, int product)
+{
     REAL sum = 0;
     isize i = 0;
     if (n >= PARTS) {
@@ -40,17 +41,20 @@ ALWAYS_INLINE REAL NAME(partial_sums)(const REAL *a, const REAL *b, isize n, int
 
 static REAL NAME(sum)(const REAL *x, isize n) { return NAME(partial_sums)(NULL, x, n, 0); }
 
-static REAL NAME(dot)(const REAL *a, const REAL *b, isize n) {
+static REAL NAME(dot)(const REAL *a, const REAL *b, isize n)
+{
     return NAME(partial_sums)(a, b, n, 1);
 }
 
 /* Floats in the order of integers, and back: the magnitude of negative ones is inverted. */
-ALWAYS_INLINE NAME(integer) NAME(ordered)(NAME(integer) b) {
+ALWAYS_INLINE NAME(integer) NAME(ordered)(NAME(integer) b)
+{
     return b ^ ((b >> (8 * sizeof b - 1)) & (NAME(integer))~SIGN);
 }
 
 /* The largest of x (n >= 1), as integers, because a maximum of those runs as vectors. */
-static REAL NAME(max)(const REAL *x, isize n) {
+static REAL NAME(max)(const REAL *x, isize n)
+{
     NAME(integer) top = (NAME(integer))SIGN;
     for (isize i = 0; i < n; i++) {
         NAME(integer) b;
@@ -69,7 +73,8 @@ static REAL NAME(max)(const REAL *x, isize n) {
  * exp(-inf) is 0; a row of -inf or with NaN gives NaN. Rows go in blocks of about 1024 elements,
  * which stay in the L1 cache: exp then runs through a block as one vector loop, however short a row
  * is (10 classes: 15 ns a row, row by row 64). */
-static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isize n) {
+static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isize n)
+{
     const isize block = n < 1024 ? 1024 / (n + 1) + 1 : 1;
     for (isize done = 0; done < rows; done += block) {
         const isize m = rows - done < block ? rows - done : block;
@@ -98,7 +103,8 @@ static void NAME(softmax)(REAL *y, const REAL *x, REAL *log_sum, isize rows, isi
 
 /* d (N) = sum over the rows of x (M,N) [+ d], W vectors of which the last may be a part. */
 ALWAYS_INLINE void NAME(sum_columns)(REAL *d, const REAL *x, isize ldx, isize M, isize N, int add,
-                                     const int W) {
+                                     const int W)
+{
 #define EACH _Pragma("GCC unroll 4") for (int w = 0; w < W; w++)
 #define AT(row) NAME(load_lanes)(x + (row) * ldx + w * LANES, w < W - 1, last)
     const NAME(mask) last = NAME(mask_first)(N - (W - 1) * LANES);
@@ -117,7 +123,8 @@ ALWAYS_INLINE void NAME(sum_columns)(REAL *d, const REAL *x, isize ldx, isize M,
 /* Rows are added in order, four at a time, whatever N is: columns may be shared out freely. Many
  * columns are read as they lie in memory, and d stays in a cache instead of registers. */
 static void NAME(sum_rows)(REAL *restrict d, const REAL *restrict x, isize ldx, isize M, isize N,
-                           int add) {
+                           int add)
+{
     switch ((N + LANES - 1) / LANES) {
         case 1: NAME(sum_columns)(d, x, ldx, M, N, add, 1); return;
         case 2: NAME(sum_columns)(d, x, ldx, M, N, add, 2); return;
@@ -136,7 +143,8 @@ static void NAME(sum_rows)(REAL *restrict d, const REAL *restrict x, isize ldx, 
 }
 
 /* sum((x - t)^2) in double, t NULL: 0. Exact enough for the norm of millions of gradients. */
-static double NAME(sum_squares)(const REAL *x, const REAL *t, isize n) {
+static double NAME(sum_squares)(const REAL *x, const REAL *t, isize n)
+{
     double part[PARTS] = {0}, sum = 0;
     isize i = 0;
     if (t) {
@@ -161,7 +169,8 @@ static double NAME(sum_squares)(const REAL *x, const REAL *t, isize n) {
 
 /* 1 if no x is inf or NaN. Those have an exponent of all ones: adding one to it carries into the
  * sign bit. Integers: no rounding, no early exit, so this runs at the speed of memory. */
-static int NAME(all_finite)(const REAL *x, isize n) {
+static int NAME(all_finite)(const REAL *x, isize n)
+{
     enum { CHUNK = 256 / sizeof(REAL), LINE = 64 / sizeof(REAL) };
     NAME(bits) b, carry = 0, part[CHUNK] = {0};
     isize i = 0;

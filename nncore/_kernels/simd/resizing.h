@@ -3,7 +3,8 @@
  * over windows (pooling.h). */
 #include "simd.h"
 
-static void NAME(repeat)(REAL *y, const REAL *x, isize H, isize W, isize C, isize sh, isize sw) {
+static void NAME(repeat)(REAL *y, const REAL *x, isize H, isize W, isize C, isize sh, isize sw)
+{
     const isize row = W * sw * C, last = C - C % LANES;
     const NAME(mask) m = NAME(mask_first)(C - last);
     for (isize h = 0; h < H; h++, y += (sh - 1) * row) {
@@ -27,7 +28,8 @@ typedef struct {
     REAL share;      /* of `high`; 1 - share of `low` */
 } NAME(between);
 
-ALWAYS_INLINE NAME(between) NAME(neighbours)(isize o, isize n, isize s) {
+ALWAYS_INLINE NAME(between) NAME(neighbours)(isize o, isize n, isize s)
+{
     const isize twice = 2 * o + 1 - s; /* the place times 2 s */
     if (twice <= 0)
         return (NAME(between)){0, 0, 0};
@@ -36,7 +38,8 @@ ALWAYS_INLINE NAME(between) NAME(neighbours)(isize o, isize n, isize s) {
 }
 
 static void NAME(bilinear)(REAL *restrict y, const REAL *restrict x, isize H, isize W, isize C,
-                           isize sh, isize sw) {
+                           isize sh, isize sw)
+{
     for (isize p = 0; p < H * sh; p++) {
         const NAME(between) h = NAME(neighbours)(p, H, sh);
         const REAL *above = x + h.low * W * C, *below = x + h.high * W * C;
@@ -53,7 +56,8 @@ static void NAME(bilinear)(REAL *restrict y, const REAL *restrict x, isize H, is
 }
 
 static void NAME(bilinear_backward)(REAL *restrict dx, const REAL *restrict dy, isize H, isize W,
-                                    isize C, isize sh, isize sw, int add) {
+                                    isize C, isize sh, isize sw, int add)
+{
     if (!add)
         memset(dx, 0, (size_t)(H * W * C) * sizeof *dx);
     for (isize p = 0; p < H * sh; p++) {

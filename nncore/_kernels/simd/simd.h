@@ -48,6 +48,14 @@ enum { ROWS_TOGETHER, ROWS_IN_TURN, ROWS_ASKED_FOR };
 /* The cells of recurrent.h; the last is the first half of the one before it. */
 enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
 
+/* What a rule of optimizer.h knows besides its vectors: its hyper-parameters, 0
+ * where it has none. The gradient is scaled by `scale` first, then weight_decay * p is added (L2). */
+typedef struct {
+    double rate, scale, weight_decay, momentum, beta_1, beta_2, rho, epsilon;
+    int nesterov;
+    int64_t step; /* from 1 */
+} optimizer_step;
+
 #define DECLARE_TABLE(real, name)                                                                  \
     typedef struct {                                                                               \
         const char *label; /* as in "relu" */                                                      \
@@ -58,13 +66,21 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         /* dx = dy * sigma'(x) [+ dx]; dx may be dy; `xy` is x or y, as `uses` says */             \
         void (*backward)(real *dx, const real *dy, const real *xy, isize rows, isize n, int add);  \
     } name##_activation;                                                                           \
+    typedef struct {                                                                               \
+        const char *label; /* as in "adam" */                                                      \
+        int vectors;       /* of state; one more with momentum */                                  \
+        /* steps n parameters p with gradient g */                                                 \
+        void (*apply)(real *p, const real *g, real *first, real *second, isize n,                  \
+                      const optimizer_step *s);                                                    \
+    } name##_rule;                                                                                 \
     typedef struct { /* n units of one row at one step; see recurrent.h */                         \
         isize H, n;                                                                                \
         real *z, *h, *c, *dh, *dc;                                                                 \
         const real *h_prev, *c_prev;                                                               \
     } name##_cell;                                                                                 \
     typedef struct {                                                                               \
-        const char *isa; /* "baseline", "avx2", "avx512" */                                        \
+        const char *isa;  /* "baseline", "avx2", "avx512" */                                       \
+        int vector_bytes; /* of one of its vectors */                                              \
         /* C (M,N) = A (M,K) B (K,N) [+ C] [+ bias (N)], each operand with row and column          \
          * strides in elements, C with columns contiguous. Sums run over k in order, so a          \
          * result does not depend on how M and N are shared out. bias may be NULL. `scratch`       \
@@ -107,22 +123,10 @@ enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_
         void (*softmax)(real *y, const real *x, real *log_sum, isize rows, isize n);               \
         /* y = sigmoid(x) and l (n) = log(1 + exp(-|x|)); y may be x */                            \
         void (*sigmoid_log)(real *y, real *l, const real *x, isize n);                             \
-        /* the sum of (x - t)^2 in double; t may be NULL, 0 */                                     \
+        /* the sum in double of (x - t)^2, each difference a real; t may be NULL, 0 */             \
         double (*sum_squares)(const real *x, const real *t, isize n);                              \
         int (*all_finite)(const real *x, isize n);                                                 \
-        /* Optimizer steps over n parameters p with gradient g; g is scaled by `scale` first,      \
-         * then weight_decay * p is added (L2). Formulas: PyTorch's. */                            \
-        void (*sgd)(real *p, const real *g, real *m, isize n, double rate, double scale,           \
-                    double weight_decay, double momentum, int nesterov, int first);                \
-        /* decoupled: p *= 1 - rate * weight_decay instead (AdamW). step counts from 1 */          \
-        void (*adam)(real *p, const real *g, real *m, real *v, isize n, double rate, double scale, \
-                     double weight_decay, int decoupled, double beta_1, double beta_2,             \
-                     double epsilon, int64_t step);                                                \
-        void (*rmsprop)(real *p, const real *g, real *v, real *m, isize n, double rate,            \
-                        double scale, double weight_decay, double rho, double epsilon,             \
-                        double momentum);                                                          \
-        void (*adagrad)(real *p, const real *g, real *v, isize n, double rate, double scale,       \
-                        double weight_decay, double epsilon);                                      \
+        const name##_rule *rules; /* ends with label == NULL */                                    \
         /* keep[i] = 1 with probability 1 - rate, else 0. Counter-based (Philox 4x32-10, Salmon    \
          * et al. 2011): element i of the stream (key, step) depends on nothing else; `first`      \
          * is the index of keep[0] in the stream. */                                               \

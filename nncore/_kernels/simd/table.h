@@ -1,42 +1,37 @@
-/* Template: the kernels for REAL and their table. */
+/* Template: the kernels for REAL and their table. Each header uses what stands above it. */
+
+/* What all of them are made of. */
 #include "vector.h"
-
 #include "blocks.h"
-
 #include "reduction.h"
-
 #include "activation.h"
 #include "finish.h"
+
+/* Products of matrices. */
 #include "pack.h"
-
 #include "gemm_tiles.h"
-
 #include "gemm.h"
 #include "gemm_dot.h"
 #include "gemm_packed.h"
 
+/* Convolutions. */
 #include "convolution_source.h"
-
 #include "convolution.h"
 #include "convolution_weight.h"
-#include "depthwise_three.h" /* in this order */
-
+#include "depthwise_three.h"
 #include "depthwise.h"
 #include "grouped.h"
 #include "convolution_overlap.h"
 #include "convolution_plain.h"
-
 #include "winograd_transform.h"
-
 #include "winograd_output.h"
 #include "winograd_weight.h"
-
 #include "winograd.h"
 
+/* The other layers, and the optimizers. */
 #include "channels.h"
+#include "dropout.h"
 #include "optimizer.h"
-#include "random.h"
-
 #include "normalization.h"
 #include "pooling.h"
 #include "recurrent.h"
@@ -45,6 +40,7 @@
 extern const TABLE(table) TABLE(ISA);
 const TABLE(table) TABLE(ISA) = {
     .isa = ISA_NAME,
+    .vector_bytes = VECTOR_BYTES,
     .gemm = NAME(gemm),
     .gemm_scratch = NAME(gemm_scratch),
     .gemm_dot = NAME(gemm_dot),
@@ -61,10 +57,7 @@ const TABLE(table) TABLE(ISA) = {
     .sigmoid_log = NAME(sigmoid_log),
     .sum_squares = NAME(sum_squares),
     .all_finite = NAME(all_finite),
-    .sgd = NAME(sgd),
-    .adam = NAME(adam),
-    .rmsprop = NAME(rmsprop),
-    .adagrad = NAME(adagrad),
+    .rules = NAME(rules),
     .dropout_mask = NAME(dropout_mask),
     .dropout_apply = NAME(dropout_apply),
     .max_pool = NAME(max_pool),

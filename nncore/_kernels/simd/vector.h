@@ -200,11 +200,13 @@ ALWAYS_INLINE void NAME(store_part)(REAL *p, NAME(mask) m, NAME(vec) v)
 #undef COUNT_
 
 /* A whole vector, or the part of one. */
-ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m) {
+ALWAYS_INLINE NAME(vec) NAME(load_lanes)(const REAL *p, int whole, NAME(mask) m)
+{
     return whole ? NAME(load)(p) : NAME(load_part)(p, m);
 }
 
-ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec) v) {
+ALWAYS_INLINE void NAME(store_lanes)(REAL *p, int whole, NAME(mask) m, NAME(vec) v)
+{
     if (whole)
         NAME(store)(p, v);
     else

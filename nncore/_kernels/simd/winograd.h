@@ -175,7 +175,7 @@ static const REAL *NAME(take_zeros)(REAL **scratch, isize channels)
     return zeros;
 }
 
-/* Elements of scratch, for both functions below. */
+/* Elements of scratch, for winograd_run and winograd_weight. */
 static isize NAME(winograd_scratch)(const conv_pass *p)
 {
     const isize T = NAME(block_tiles)(p), line = 64 / sizeof(REAL);
