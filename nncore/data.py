@@ -85,13 +85,12 @@ class Examples:
         rows = np.full(-(-(end - first) // batch), batch, np.float64)
         rows[-1] = end - first - batch * (len(rows) - 1)
         answers = np.repeat(rows[:, None], len(self.in_steps), 1)
-        for i, y in enumerate(plan.predictions):
-            if self.in_steps[i] and self.lengths is None:
-                answers[:, i] *= y.shape[0]
-            elif self.in_steps[i]:
-                chosen: Any = slice(first, end) if order is None else order[first:end]
-                starts = range(0, end - first, batch)
-                answers[:, i] = np.add.reduceat(self.lengths[chosen], starts)
+        for i in np.flatnonzero(self.in_steps):
+            if self.lengths is None:
+                answers[:, i] *= plan.predictions[i].shape[0]
+            else:
+                lengths = self.lengths[slice(first, end) if order is None else order[first:end]]
+                answers[:, i] = np.add.reduceat(lengths, range(0, end - first, batch))
         return answers
 
     def weigh_classes(
