@@ -1,8 +1,8 @@
 """Batch normalization: y = (x - mean) / sqrt(var + epsilon) weight + bias, channel by channel.
 
 B rows of P positions (pixels, time steps) with C channels; x (B,P,C). In training mean and var
-are those of the batch, all its rows and positions: members add up fixed pieces of it, so the sums
-depend on neither their number nor that of the threads. In inference they are the running ones.
+are those of the batch, all its rows and positions: members add up fixed pieces of it, or some of a
+piece's channels, so the sums depend on neither their number nor that of the threads. In inference they are the running ones.
 """
 from libc.math cimport isfinite, sqrt
 from libc.string cimport memset
@@ -11,7 +11,9 @@ from nncore._kernels.op cimport UNIT, Op, Run, Tensor, adds, share
 from nncore._kernels.simd cimport f32, f64, isize, real
 
 cdef enum:
-    PIECES = 16
+    PIECES = 16     # of the batch, at most
+    RUN = 128       # positions that a piece has at least: each costs C additions of doubles
+    CHANNELS = 64   # members share pieces, and within a piece so many channels
 
 
 cdef class BatchNormalization(Op):
@@ -69,16 +71,18 @@ cdef void follow(real *running_mean, real *running_var, const real *mean, const 
             running_var[c] = <real> (momentum * running_var[c] + (1 - momentum) * var[c])
 
 
-cdef isize piece_start(isize n, int piece) noexcept nogil:
-    return n * piece // PIECES
+cdef inline int pieces_of(isize N) noexcept nogil:
+    return <int> max(1, min(PIECES, N // RUN))
 
 
-cdef void total(const double *sums, isize which, isize C, isize c, double *found) noexcept nogil:
-    """A channel's sum over the pieces, in order."""
+cdef void add_up(double *sums, isize N, isize C, isize begin, isize end) noexcept nogil:
+    """The sums of the channels begin..end over the pieces, in order, in the first piece's place."""
+    cdef isize c
     cdef int i
-    found[0] = 0
-    for i in range(PIECES):
-        found[0] += sums[(2 * i + which) * C + c]
+    for i in range(1, pieces_of(N)):
+        for c in range(begin, end):
+            sums[c] += sums[2 * i * C + c]
+            sums[C + c] += sums[(2 * i + 1) * C + c]
 
 
 cdef void forward(BatchNormalization op, Run *run, real *_) noexcept nogil:
@@ -95,10 +99,9 @@ cdef void forward(BatchNormalization op, Run *run, real *_) noexcept nogil:
     threads.barrier(run.members)
 
     share(C, UNIT, run, &begin, &end)
+    add_up(sums, N, C, begin, end)
     for c in range(begin, end):  # sums are of x - shift, where shift is the batch's first position
-        total(sums, 0, C, c, &first)
-        total(sums, 1, C, c, &second)
-        first, second = first / N, second / N
+        first, second = sums[c] / N, sums[C + c] / N
         mean[c] = <real> (x[c] + first)
         var[c] = <real> max(0.0, second - first * first)
     threads.barrier(run.members)
@@ -128,24 +131,27 @@ cdef void backward(BatchNormalization op, Run *run, real *_) noexcept nogil:
     cdef real *offset = slope + C
     cdef real *dx = <real *> op.x.grad
     cdef double *sums = <double *> op.sums.data
-    cdef double first, second, inverse
+    cdef double inverse
     add_pieces(sums, x, dy, mean, N, C, run)
     threads.barrier(run.members)
 
-    for c in range(C):
-        total(sums, 0, C, c, &first)
-        total(sums, 1, C, c, &second)
+    share(C, UNIT, run, &begin, &end)
+    add_up(sums, N, C, begin, end)
+    for c in range(begin, end):
+        put(<real *> op.bias.grad, c, sums[c], adds(op, 2))
         inverse = 1 / sqrt(var[c] + op.epsilon)
-        scale[c] = <real> (weight[c] * inverse)
-        slope[c] = <real> (weight[c] * inverse * inverse * inverse * second / N)
-        offset[c] = <real> (weight[c] * inverse * first / N)
-        if N == 1:  # y = bias whatever x is: not scale times a rounding error
-            scale[c] = slope[c] = offset[c] = 0
-        if run.member == 0:
-            put(<real *> op.bias.grad, c, first, adds(op, 2))
-            put(<real *> op.weight.grad, c, second * inverse, adds(op, 1))
+        put(<real *> op.weight.grad, c, sums[C + c] * inverse, adds(op, 1))
     if dx == NULL:
         return
+    threads.barrier(run.members)
+
+    for c in range(C):
+        inverse = 1 / sqrt(var[c] + op.epsilon)
+        scale[c] = <real> (weight[c] * inverse)
+        slope[c] = <real> (weight[c] * inverse * inverse * inverse * sums[C + c] / N)
+        offset[c] = <real> (weight[c] * inverse * sums[c] / N)
+    if N == 1:  # y = bias whatever x is: not scale times a rounding error
+        memset(scale, 0, 3 * C * sizeof(real))
     share(run.rows, 1, run, &begin, &end)
     dx += begin * op.P * C
     dy += begin * op.P * C
@@ -165,27 +171,34 @@ cdef void put(real *gradient, isize c, double value, bint add) noexcept nogil:
 
 cdef void add_pieces(double *sums, const real *x, const real *dy, const real *shift, isize N,
                      isize C, Run *run) noexcept nogil:
-    """This member's pieces of the sums: of x - shift and its square or, with dy, of dy and
+    """This member's share of the sums: of x - shift and its square or, with dy, of dy and
     dy (x - shift)."""
-    cdef isize begin, end, first, n
-    cdef int i
+    cdef isize blocks = (C + CHANNELS - 1) // CHANNELS, pieces = pieces_of(N)
+    cdef isize begin, end, stop, piece, first, n, c, width
     cdef double *s
-    share(PIECES, 1, run, &begin, &end)
-    for i in range(<int> begin, <int> end):
-        s = sums + 2 * i * C
-        memset(s, 0, 2 * C * sizeof(double))
-        first = piece_start(N, i)
-        n = piece_start(N, i + 1) - first
+    share(pieces * blocks, 1, run, &begin, &end)
+    while begin < end:
+        piece = begin // blocks
+        stop = min(end, (piece + 1) * blocks)
+        c = (begin - piece * blocks) * CHANNELS
+        width = min(C, (stop - piece * blocks) * CHANNELS) - c
+        begin = stop
+        s = sums + 2 * piece * C + c
+        memset(s, 0, width * sizeof(double))
+        memset(s + C, 0, width * sizeof(double))
+        first = N * piece // pieces
+        n = N * (piece + 1) // pieces - first
+        first = first * C + c
         if dy == NULL:
             if real is float:
-                f32.channel_moments(s, s + C, x + first * C, shift, n, C)
+                f32.channel_moments(s, s + C, x + first, shift + c, n, width, C)
             else:
-                f64.channel_moments(s, s + C, x + first * C, shift, n, C)
+                f64.channel_moments(s, s + C, x + first, shift + c, n, width, C)
         else:
             if real is float:
-                f32.channel_products(s, s + C, dy + first * C, x + first * C, shift, n, C)
+                f32.channel_products(s, s + C, dy + first, x + first, shift + c, n, width, C)
             else:
-                f64.channel_products(s, s + C, dy + first * C, x + first * C, shift, n, C)
+                f64.channel_products(s, s + C, dy + first, x + first, shift + c, n, width, C)
 
 
 cdef class RunningNormalization(Op):

@@ -91,10 +91,10 @@ cdef extern from "simd/simd.h" nogil:
         void (*sum_rows)(float *d, const float *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, float *y, isize at, isize n) noexcept nogil
-        void (*channel_moments)(double *s, double *q, const float *x, const float *shift, isize P,
-                                isize C) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const float *x, const float *shift,
+                                isize P, isize C, isize ld) noexcept nogil
         void (*channel_products)(double *s, double *q, const float *dy, const float *x,
-                                 const float *mean, isize P, isize C) noexcept nogil
+                                 const float *mean, isize P, isize C, isize ld) noexcept nogil
         void (*channel_affine)(float *y, const float *x, const float *mean, const float *scale,
                                const float *offset, isize P, isize C) noexcept nogil
         void (*channel_affine_backward)(float *dx, const float *dy, const float *x,
@@ -200,10 +200,10 @@ cdef extern from "simd/simd.h" nogil:
         void (*sum_rows)(double *d, const double *x, isize ldx, isize M, isize N,
                          int add) noexcept nogil
         void (*finish_piece)(const finish *f, double *y, isize at, isize n) noexcept nogil
-        void (*channel_moments)(double *s, double *q, const double *x, const double *shift, isize P,
-                                isize C) noexcept nogil
+        void (*channel_moments)(double *s, double *q, const double *x, const double *shift,
+                                isize P, isize C, isize ld) noexcept nogil
         void (*channel_products)(double *s, double *q, const double *dy, const double *x,
-                                 const double *mean, isize P, isize C) noexcept nogil
+                                 const double *mean, isize P, isize C, isize ld) noexcept nogil
         void (*channel_affine)(double *y, const double *x, const double *mean, const double *scale,
                                const double *offset, isize P, isize C) noexcept nogil
         void (*channel_affine_backward)(double *dx, const double *dy, const double *x,

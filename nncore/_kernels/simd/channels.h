@@ -5,50 +5,82 @@
  * loses less than a bit. */
 #define CHANNEL_RUN 128
 
+/* The vectors of a cache line: positions may be a multiple of 4 KB apart, and the second half of a
+ * line gone from L1 when it is read in a second pass. */
+#define LINE_VECTORS (64 / VECTOR_BYTES)
+
 ALWAYS_INLINE void NAME(add_to_doubles)(double *sum, NAME(vec) part, isize n)
 {
     for (isize i = 0; i < n; i++) sum[i] += (double)part[i];
 }
 
-/* s (C) += sum of a;  q (C) += sum of a (x - shift), where a is dy or, without one, x - shift */
+/* s += sum of a;  q += sum of a (x - shift), where a is dy or, without one, x - shift: of V vectors
+ * of channels, or one of n, over P positions that are ld elements apart. */
+ALWAYS_INLINE void NAME(channel_vectors)(double *s, double *q, const REAL *dy, const REAL *x,
+                                         const REAL *shift, isize P, isize ld, const int V,
+                                         const int whole, isize n)
+{
+    const NAME(mask) m = NAME(mask_first)(whole ? 0 : n);
+    const int U = 4 / V; /* positions at a time: so many sums have to be under way */
+    NAME(vec) zero[4], first[4] = {0}, second[4] = {0};
+    isize p = 0;
+    for (int v = 0; v < V; v++) zero[v] = NAME(load_lanes)(shift + v * LANES, whole, m);
+#define ADD(at, sum, v)                                                                            \
+    do {                                                                                           \
+        const isize i = (at) * ld + (v) * LANES;                                                   \
+        const NAME(vec) d = NAME(load_lanes)(x + i, whole, m) - zero[v];                           \
+        const NAME(vec) a = dy ? NAME(load_lanes)(dy + i, whole, m) : d;                           \
+        first[sum] += a;                                                                           \
+        second[sum] += a * d;                                                                      \
+    } while (0)
+    for (; p + U <= P; p += U) {
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) ADD(p + k / V, k, k % V);
+    }
+    for (; p < P; p++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) ADD(p, v, v);
+    }
+#undef ADD
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+        for (int k = v + V; k < 4; k += V) {
+            first[v] += first[k];
+            second[v] += second[k];
+        }
+        NAME(add_to_doubles)(s + v * LANES, first[v], whole ? LANES : n);
+        NAME(add_to_doubles)(q + v * LANES, second[v], whole ? LANES : n);
+    }
+}
+
 ALWAYS_INLINE void NAME(channel_sums)(double *s, double *q, const REAL *dy, const REAL *x,
-                                      const REAL *shift, isize P, isize C)
+                                      const REAL *shift, isize P, isize C, isize ld)
 {
     for (isize p = 0; p < P; p += CHANNEL_RUN) {
-        const isize end = MIN(P, p + CHANNEL_RUN);
-        for (isize c = 0; c < C; c += LANES) {
-            const isize n = MIN(LANES, C - c);
-            const NAME(mask) m = NAME(mask_first)(n);
-            const NAME(vec) zero = NAME(load_part)(shift + c, m);
-            NAME(vec) first[4] = {0}, second[4] = {0};
-            isize i = p;
-#define ADD(u, at)                                                                                 \
-    const NAME(vec) d = NAME(load_part)(x + (at) * C + c, m) - zero;                               \
-    const NAME(vec) a = dy ? NAME(load_part)(dy + (at) * C + c, m) : d;                            \
-    first[u] += a;                                                                                 \
-    second[u] += a * d;
-            for (; i + 4 <= end; i += 4) {
-#pragma GCC unroll 4
-                for (int u = 0; u < 4; u++) { ADD(u, i + u) }
-            }
-            for (; i < end; i++) { ADD(0, i) }
-#undef ADD
-            NAME(add_to_doubles)(s + c, (first[0] + first[1]) + (first[2] + first[3]), n);
-            NAME(add_to_doubles)(q + c, (second[0] + second[1]) + (second[2] + second[3]), n);
-        }
+        const isize n = MIN(P - p, CHANNEL_RUN), at = p * ld;
+        isize c = 0;
+        for (; c + LINE_VECTORS * LANES <= C; c += LINE_VECTORS * LANES)
+            NAME(channel_vectors)(s + c, q + c, dy ? dy + at + c : NULL, x + at + c, shift + c, n,
+                                  ld, LINE_VECTORS, 1, 0);
+        for (; LINE_VECTORS > 1 && c + LANES <= C; c += LANES)
+            NAME(channel_vectors)(s + c, q + c, dy ? dy + at + c : NULL, x + at + c, shift + c, n,
+                                  ld, 1, 1, 0);
+        if (c < C)
+            NAME(channel_vectors)(s + c, q + c, dy ? dy + at + c : NULL, x + at + c, shift + c, n,
+                                  ld, 1, 0, C - c);
     }
 }
 
 static void NAME(channel_moments)(double *s, double *q, const REAL *x, const REAL *shift, isize P,
-                                  isize C)
+                                  isize C, isize ld)
 {
-    NAME(channel_sums)(s, q, NULL, x, shift, P, C);
+    NAME(channel_sums)(s, q, NULL, x, shift, P, C, ld);
 }
 
 static void NAME(channel_products)(double *s, double *q, const REAL *dy, const REAL *x,
-                                   const REAL *mean, isize P, isize C)
+                                   const REAL *mean, isize P, isize C, isize ld)
 {
-    NAME(channel_sums)(s, q, dy, x, mean, P, C);
+    NAME(channel_sums)(s, q, dy, x, mean, P, C, ld);
 }
 
 /* y = (x - mean) scale + offset, channel by channel; y may be x */

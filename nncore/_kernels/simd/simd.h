@@ -104,12 +104,12 @@ typedef struct {
         void (*sum_rows)(real *d, const real *x, isize ldx, isize M, isize N, int add);            \
         /* y[at..at+n] = sigma(y + plus), see above */                                             \
         void (*finish_piece)(const finish *f, real *y, isize at, isize n);                         \
-        /* Channels of x (P,C), P positions; sums are added to s (C) and q (C).                    \
+        /* Channels of x (P,C), P positions, ld elements apart; sums are added to s (C) and q (C). \
          * moments: of x - shift and its square; products: of dy and dy (x - mean) */              \
         void (*channel_moments)(double *s, double *q, const real *x, const real *shift, isize P,   \
-                                isize C);                                                          \
+                                isize C, isize ld);                                                \
         void (*channel_products)(double *s, double *q, const real *dy, const real *x,              \
-                                 const real *mean, isize P, isize C);                              \
+                                 const real *mean, isize P, isize C, isize ld);                    \
         /* y = (x - mean) scale + offset; y may be x */                                            \
         void (*channel_affine)(real *y, const real *x, const real *mean, const real *scale,        \
                                const real *offset, isize P, isize C);                              \
