@@ -50,6 +50,21 @@ def test_special_numbers_in_a_window(values, most, at, dtype):
             assert (dx == (np.arange(4) == at)[:, None]).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 8, 17, 33, 70])
+@pytest.mark.parametrize("rows", [4, 7, 9])
+def test_the_maximum_of_a_large_window(rows, channels, dtype):
+    """Image i has NaN in its cell i, in one channel."""
+    cells = np.arange(3 * rows)
+    x = RNG.normal(size=(len(cells), rows, 3, channels)).astype(dtype)
+    x[cells, cells // 3, cells % 3, cells % channels] = NAN
+    for layer in (nn.GlobalMaxPool2D(), nn.MaxPool2D((rows, 3))):
+        model = nn.Sequential([nn.Input(x.shape[1:]), layer, nn.Activation("relu")], dtype=dtype)
+        expected = np.maximum(x.max((1, 2)), 0)
+        for y in (model(x), model.forward(x)):
+            assert np.array_equal(y.reshape(expected.shape), expected, equal_nan=True)
+
+
 def test_nan_in_one_channel_stays_there():
     x = RNG.normal(size=(2, 5, 5, 20))
     x[0, 2, 2, 3] = NAN

@@ -34,11 +34,55 @@ ALWAYS_INLINE REAL NAME(share_of_cell)(NAME(window) in, int mean)
 
 /* ---- the maximum, and the number of the cell that has it ---- */
 
-/* y, and cell unless NULL, of one vector of channels of one window; x is at the window's origin.
- * NaN counts as larger than numbers, as in PyTorch; of equal numbers the first one stays.
- *
- * relu: y = relu(the maximum), the maximum of relu(x). Where that is 0 no cell has a gradient, so
- * its number is -1. */
+/* NaN counts as larger than numbers, as in PyTorch. */
+ALWAYS_INLINE NAME(ivec) NAME(is_larger)(NAME(vec) v, NAME(vec) most)
+{
+    return (v > most) | (v != v);
+}
+
+ALWAYS_INLINE NAME(vec) NAME(chosen)(NAME(ivec) yes, NAME(vec) v, NAME(vec) other)
+{
+    return (NAME(vec))((yes & (NAME(ivec))v) | (~yes & (NAME(ivec))other));
+}
+
+/* y of V vectors of channels of one window, R rows of cells at a time: four maxima hide the latency
+ * of each. x is at the window's origin. relu: y = relu(the maximum), the maximum of relu(x). */
+ALWAYS_INLINE void NAME(max_alone)(REAL *y, const REAL *x, isize row, isize C, NAME(window) in,
+                                   int relu, int whole, NAME(mask) m, const int V, const int R)
+{
+#define EACH(n) _Pragma("GCC unroll 4") for (int e = 0; e < n; e++)
+#define LARGER(e, given)                                                                           \
+    do {                                                                                           \
+        const NAME(vec) v = given;                                                                 \
+        most[e] = NAME(chosen)(NAME(is_larger)(v, most[e]), v, most[e]);                           \
+    } while (0)
+    NAME(vec) most[4];
+    EACH(R * V) most[e] = NAME(load_lanes)(x + in.i0 * row + in.j0 * C + e % V * LANES, whole, m);
+    for (isize i = in.i0; i < in.i1;) {
+        const int all = R == 1 || i + R <= in.i1;
+        for (isize j = in.j0; j < in.j1; j++) {
+            const REAL *at = x + i * row + j * C;
+            if (all) {
+                EACH(R * V)
+                LARGER(e, NAME(load_lanes)(at + e / V * row + e % V * LANES, whole, m));
+            } else {
+                EACH(V) LARGER(e, NAME(load_lanes)(at + e * LANES, whole, m));
+            }
+        }
+        i += all ? R : 1;
+    }
+    EACH(R * V) if (e >= V) LARGER(e % V, most[e]);
+    EACH(V) {
+        if (relu)
+            most[e] = (NAME(vec))((NAME(ivec))most[e] & ~(most[e] < 0));
+        NAME(store_lanes)(y + e * LANES, whole, m, most[e]);
+    }
+#undef LARGER
+#undef EACH
+}
+
+/* The same of one vector, and the cell that has it, unless cell is NULL: of equal numbers the first.
+ * With relu, where y is 0 no cell has a gradient, so its number is -1. */
 ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize row, isize C,
                                        isize kw, NAME(window) in, int relu, int whole,
                                        NAME(mask) m)
@@ -48,8 +92,8 @@ ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize
     for (isize i = in.i0; i < in.i1; i++) {
         for (isize j = in.j0; j < in.j1; j++) {
             const NAME(vec) v = NAME(load_lanes)(x + i * row + j * C, whole, m);
-            const NAME(ivec) larger = (v > most) | (v != v);
-            most = (NAME(vec))((larger & (NAME(ivec))v) | (~larger & (NAME(ivec))most));
+            const NAME(ivec) larger = NAME(is_larger)(v, most);
+            most = NAME(chosen)(larger, v, most);
             if (cell)
                 at = (larger & (NAME(integer))(i * kw + j)) | (~larger & at);
         }
@@ -74,6 +118,22 @@ ALWAYS_INLINE int NAME(four_cells)(const pool_windows *s, NAME(window) *in)
     return four;
 }
 
+/* y of all channels of a window of many rows. */
+static void NAME(max_of_channels)(REAL *y, const REAL *x, isize row, isize C, NAME(window) in,
+                                  int relu, NAME(mask) m)
+{
+    const isize last = C - C % LANES;
+    isize c = 0;
+    for (; c + 4 * LANES <= last; c += 4 * LANES)
+        NAME(max_alone)(y + c, x + c, row, C, in, relu, 1, m, 4, 1);
+    for (; c + 2 * LANES <= last; c += 2 * LANES)
+        NAME(max_alone)(y + c, x + c, row, C, in, relu, 1, m, 2, 2);
+    if (c < last)
+        NAME(max_alone)(y + c, x + c, row, C, in, relu, 1, m, 1, 4);
+    if (last < C)
+        NAME(max_alone)(y + last, x + last, row, C, in, relu, 0, m, 1, 4);
+}
+
 ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
                                         const pool_windows *s, int relu)
 {
@@ -91,6 +151,8 @@ ALWAYS_INLINE void NAME(max_of_windows)(REAL *y, REAL *cell, const REAL *x,
                             relu, 0, m);
             if (NAME(four_cells)(s, &in)) {
                 EACH_VECTOR_OF_CHANNELS(2)
+            } else if (!cell && in.i1 - in.i0 >= 4) {
+                NAME(max_of_channels)(y, from, row, C, in, relu, m);
             } else {
                 EACH_VECTOR_OF_CHANNELS(s->kw)
             }
