@@ -59,7 +59,7 @@ def test_the_maximum_of_a_large_window(rows, channels, dtype):
     x = RNG.normal(size=(len(cells), rows, 3, channels)).astype(dtype)
     x[cells, cells // 3, cells % 3, cells % channels] = NAN
     for layer in (nn.GlobalMaxPool2D(), nn.MaxPool2D((rows, 3))):
-        model = nn.Sequential([nn.Input(x.shape[1:]), layer, nn.Activation("relu")], dtype=dtype)
+        model = nn.Sequential([nn.Input(x.shape[1:]), nn.Activation("relu"), layer], dtype=dtype)
         expected = np.maximum(x.max((1, 2)), 0)
         for y in (model(x), model.forward(x)):
             assert np.array_equal(y.reshape(expected.shape), expected, equal_nan=True)

@@ -2,7 +2,8 @@
 
 B rows of P positions (pixels, time steps) with C channels; x (B,P,C). In training mean and var
 are those of the batch, all its rows and positions: members add up fixed pieces of it, or some of a
-piece's channels, so the sums depend on neither their number nor that of the threads. In inference they are the running ones.
+piece's channels, so the sums depend on neither their number nor that of the threads. In inference
+they are the running ones.
 """
 from libc.math cimport isfinite, sqrt
 from libc.string cimport memset
