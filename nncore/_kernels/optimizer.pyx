@@ -15,9 +15,9 @@ cdef class Update:
     rule: its name in simd/optimizer.h; options: its hyper-parameters.
     """
 
-    def __init__(self, str rule, *, double clipnorm=0, double weight_decay=0, double momentum=0,
-                 bint nesterov=False, double beta_1=0, double beta_2=0, double rho=0,
-                 double epsilon=0):
+    def __init__(self, str rule not None, *, double clipnorm=0, double weight_decay=0,
+                 double momentum=0, bint nesterov=False, double beta_1=0, double beta_2=0,
+                 double rho=0, double epsilon=0):
         cdef bytes label = rule.encode()
         cdef int i = 0
         while f32.rules[i].label != NULL and strcmp(f32.rules[i].label, label) != 0:

@@ -50,8 +50,8 @@ ALWAYS_INLINE NAME(vec) NAME(quotient)(NAME(vec) a, NAME(vec) b)
 
 /* The arguments of a rule: its state vectors by their names, or nothing where it has none. */
 #define RULE(first, second)                                                                        \
-    REAL *restrict p, const REAL *restrict g, REAL *restrict first, REAL *restrict second, isize n, \
-        const optimizer_step *s
+    REAL *restrict p, const REAL *restrict g, REAL *restrict first, REAL *restrict second,         \
+        isize n, const optimizer_step *s
 
 /* m = momentum m + g;  p -= rate m, with Nesterov rate (g + momentum m). Without momentum
  * p -= rate g. */

@@ -46,7 +46,8 @@ ALWAYS_INLINE NAME(vec) NAME(chosen)(NAME(ivec) yes, NAME(vec) v, NAME(vec) othe
 }
 
 /* y of V vectors of channels of one window, R rows of cells at a time: four maxima hide the latency
- * of each. x is at the window's origin. relu: y = relu(the maximum), the maximum of relu(x). */
+ * of each. x is at the window's origin. relu: y = relu(the maximum), the maximum of relu(x). A zero
+ * may have the sign of another zero of the window than the first. */
 ALWAYS_INLINE void NAME(max_alone)(REAL *y, const REAL *x, isize row, isize C, NAME(window) in,
                                    int relu, int whole, NAME(mask) m, const int V, const int R)
 {
@@ -81,8 +82,8 @@ ALWAYS_INLINE void NAME(max_alone)(REAL *y, const REAL *x, isize row, isize C, N
 #undef EACH
 }
 
-/* The same of one vector, and the cell that has it, unless cell is NULL: of equal numbers the first.
- * With relu, where y is 0 no cell has a gradient, so its number is -1. */
+/* The same of one vector, and the cell that has it, unless cell is NULL: of equal numbers the
+ * first one. With relu, where y is 0 no cell has a gradient, so its number is -1. */
 ALWAYS_INLINE void NAME(max_of_window)(REAL *y, REAL *cell, const REAL *x, isize row, isize C,
                                        isize kw, NAME(window) in, int relu, int whole,
                                        NAME(mask) m)

@@ -48,8 +48,8 @@ enum { ROWS_TOGETHER, ROWS_IN_TURN, ROWS_ASKED_FOR };
 /* The cells of recurrent.h; the last is the first half of the one before it. */
 enum { CELL_RNN_TANH, CELL_RNN_RELU, CELL_LSTM, CELL_GRU, CELL_GRU_BEFORE, CELL_GRU_RESET };
 
-/* What a rule of optimizer.h knows besides its vectors: its hyper-parameters, 0
- * where it has none. The gradient is scaled by `scale` first, then weight_decay * p is added (L2). */
+/* What a rule of optimizer.h knows besides its vectors: its hyper-parameters, or 0. The gradient is
+ * scaled by `scale`, then weight_decay * p is added (L2), but in AdamW. */
 typedef struct {
     double rate, scale, weight_decay, momentum, beta_1, beta_2, rho, epsilon;
     int nesterov;
